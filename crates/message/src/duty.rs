@@ -1,9 +1,11 @@
 //! What this node owes a message because of its roles.
 
 use crate::{
-    id::{DutyId, MessageId, UnixMillis, content_id},
+    fact::{Certainty, Fact, FactRecord},
+    id::{DutyId, MessageId, TxHash, UnixMillis, content_id},
     network::NetworkName,
     reason::Reason,
+    status::Outcome,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -150,5 +152,141 @@ impl Duty {
                 self.worker.as_bytes(),
             ],
         ))
+    }
+}
+
+/// Where a duty stands after `facts`, if they move it: only verified facts end a duty, and a fact
+/// that was taken back opens it again.
+///
+/// `ours` tells whether this node sent the transaction. Attesting is done when the destination
+/// names our attester, whoever paid for the transaction: nobody else can sign for it.
+#[must_use]
+pub fn settle(duty: &Duty, facts: &[FactRecord], ours: &dyn Fn(TxHash) -> bool) -> Option<DutyState> {
+    let state = end_of(duty, facts, ours);
+    let was_ended_by_facts = match &duty.state {
+        DutyState::Done => true,
+        DutyState::NotNeeded(reason) => {
+            matches!(reason, Reason::DoneByOthers | Reason::MessageEnded)
+        }
+        _ => false,
+    };
+    match state {
+        Some(state) => (state != duty.state).then_some(state),
+        None => was_ended_by_facts.then_some(DutyState::Waiting(Reason::AwaitingPlan)),
+    }
+}
+
+fn end_of(duty: &Duty, facts: &[FactRecord], ours: &dyn Fn(TxHash) -> bool) -> Option<DutyState> {
+    let verified = || facts.iter().filter(|r| r.certainty == Certainty::Verified);
+    // A nilified commitment must be attested and committed anew: what came before it counts no more.
+    let from = verified()
+        .filter(|r| matches!(r.fact, Fact::Nilified))
+        .map(FactRecord::position)
+        .max();
+    let since = || verified().filter(move |r| from.is_none_or(|from| r.position() > from));
+    let by = |r: &FactRecord| {
+        if ours(r.observation.transaction) {
+            DutyState::Done
+        } else {
+            DutyState::NotNeeded(Reason::DoneByOthers)
+        }
+    };
+    let done = match duty.kind {
+        DutyKind::Attest => since()
+            .any(|r| matches!(&r.fact, Fact::Attested { by, .. } if *by == duty.worker))
+            .then_some(DutyState::Done),
+        DutyKind::Commit => since().find(|r| matches!(r.fact, Fact::Committed)).map(by),
+        DutyKind::Execute => {
+            verified().find(|r| matches!(r.fact, Fact::Executed | Fact::Consumed)).map(by)
+        }
+    };
+    let ended = verified().any(|r| Outcome::of(&r.fact).is_some());
+    done.or_else(|| ended.then_some(DutyState::NotNeeded(Reason::MessageEnded)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{fact::*, id::*};
+    use alloy_primitives::B256;
+
+    fn record(fact: Fact, certainty: Certainty, index: u64, transaction: u8) -> FactRecord {
+        FactRecord {
+            subject: Subject { lane: LaneId(B256::ZERO), nonce: MessageNonce(1), payload: None },
+            fact,
+            observation: Observation {
+                network: "base".parse().unwrap(),
+                block: BlockRef { height: Height(1), hash: BlockHash(B256::ZERO) },
+                index,
+                transaction: TxHash(B256::repeat_byte(transaction)),
+            },
+            certainty,
+            at: UnixMillis(0),
+        }
+    }
+
+    fn duty(kind: DutyKind, state: DutyState) -> Duty {
+        Duty {
+            message: MessageId(B256::ZERO),
+            kind,
+            network: "base".parse().unwrap(),
+            worker: "0xours".into(),
+            state,
+            attempts: 0,
+            not_before: UnixMillis(0),
+        }
+    }
+
+    fn attested(by: &str) -> Fact {
+        Fact::Attested { by: by.into(), confirmations: Confirmations(1) }
+    }
+
+    const OURS: fn(TxHash) -> bool = |tx| tx.0 == B256::repeat_byte(1);
+
+    #[test]
+    fn facts_end_duties_and_say_who_did_it() {
+        use Certainty::{Hinted, Verified};
+        let open = DutyState::Waiting(Reason::AwaitingPlan);
+        let others = DutyState::NotNeeded(Reason::DoneByOthers);
+        let cases = [
+            (DutyKind::Attest, attested("0xours"), Verified, 2, Some(DutyState::Done)),
+            (DutyKind::Attest, attested("0xtheirs"), Verified, 1, None),
+            (DutyKind::Attest, attested("0xours"), Hinted, 1, None),
+            (DutyKind::Commit, Fact::Committed, Verified, 1, Some(DutyState::Done)),
+            (DutyKind::Commit, Fact::Committed, Verified, 2, Some(others.clone())),
+            (DutyKind::Execute, Fact::Executed, Verified, 1, Some(DutyState::Done)),
+            (DutyKind::Execute, Fact::Executed, Hinted, 1, None),
+            (DutyKind::Execute, Fact::Consumed, Verified, 2, Some(others)),
+            (
+                DutyKind::Attest,
+                Fact::Skipped,
+                Verified,
+                2,
+                Some(DutyState::NotNeeded(Reason::MessageEnded)),
+            ),
+        ];
+        for (kind, fact, certainty, tx, expected) in cases {
+            let facts = [record(fact.clone(), certainty, 0, tx)];
+            assert_eq!(settle(&duty(kind, open.clone()), &facts, &OURS), expected, "{kind} {fact:?}");
+        }
+    }
+
+    #[test]
+    fn r9_a_fact_that_went_away_opens_the_duty_again() {
+        let done = duty(DutyKind::Commit, DutyState::Done);
+        let again = settle(&done, &[], &OURS);
+        assert_eq!(again, Some(DutyState::Waiting(Reason::AwaitingPlan)));
+        let held = duty(DutyKind::Commit, DutyState::Held(Reason::AwaitingPlan));
+        assert_eq!(settle(&held, &[], &OURS), None);
+    }
+
+    #[test]
+    fn a_nilified_commitment_is_owed_again() {
+        let before = [
+            record(Fact::Committed, Certainty::Verified, 1, 1),
+            record(Fact::Nilified, Certainty::Verified, 2, 9),
+        ];
+        let done = duty(DutyKind::Commit, DutyState::Done);
+        assert!(settle(&done, &before, &OURS).unwrap().is_open());
     }
 }

@@ -123,3 +123,11 @@ pub struct FactRecord {
     /// When this node first learnt it.
     pub at: UnixMillis,
 }
+
+impl FactRecord {
+    /// Where the fact stands in its network's order: height, then index in the block.
+    #[must_use]
+    pub fn position(&self) -> (u64, u64) {
+        (self.observation.block.height.0, self.observation.index)
+    }
+}

@@ -5,6 +5,7 @@
 //! what it is, [`fact`] what chains said about it, [`duty`] what this node owes it, [`status`] how
 //! far it has come, [`reason`] why it is not further, and [`history`] how it got there.
 
+pub mod alarm;
 pub mod duty;
 pub mod fact;
 pub mod history;
@@ -15,6 +16,7 @@ pub mod network;
 pub mod reason;
 pub mod status;
 
+pub use alarm::{Alarm, AlarmKind};
 pub use duty::{Duty, DutyKind, DutyState, Role};
 pub use fact::{Certainty, Fact, FactRecord, Observation, Subject};
 pub use history::{HistoryEntry, HistoryEvent};
@@ -25,5 +27,5 @@ pub use id::{
 pub use lane::{Lane, LaneEnd, Point, Protocol};
 pub use message::{Message, Payload};
 pub use network::{AccountId, ChainId, KeyName, NetworkName, OperatorName, UpstreamName};
-pub use reason::Reason;
+pub use reason::{Detail, Reason};
 pub use status::{MessageStatus, Outcome, Standing};
