@@ -161,7 +161,11 @@ impl Duty {
 /// `ours` tells whether this node sent the transaction. Attesting is done when the destination
 /// names our attester, whoever paid for the transaction: nobody else can sign for it.
 #[must_use]
-pub fn settle(duty: &Duty, facts: &[FactRecord], ours: &dyn Fn(TxHash) -> bool) -> Option<DutyState> {
+pub fn settle(
+    duty: &Duty,
+    facts: &[FactRecord],
+    ours: &dyn Fn(TxHash) -> bool,
+) -> Option<DutyState> {
     let state = end_of(duty, facts, ours);
     let was_ended_by_facts = match &duty.state {
         DutyState::Done => true,
@@ -196,9 +200,9 @@ fn end_of(duty: &Duty, facts: &[FactRecord], ours: &dyn Fn(TxHash) -> bool) -> O
             .any(|r| matches!(&r.fact, Fact::Attested { by, .. } if *by == duty.worker))
             .then_some(DutyState::Done),
         DutyKind::Commit => since().find(|r| matches!(r.fact, Fact::Committed)).map(by),
-        DutyKind::Execute => {
-            verified().find(|r| matches!(r.fact, Fact::Executed | Fact::Consumed)).map(by)
-        }
+        DutyKind::Execute => verified()
+            .find(|r| matches!(r.fact, Fact::Executed | Fact::Consumed))
+            .map(by),
     };
     let ended = verified().any(|r| Outcome::of(&r.fact).is_some());
     done.or_else(|| ended.then_some(DutyState::NotNeeded(Reason::MessageEnded)))
@@ -212,11 +216,18 @@ mod tests {
 
     fn record(fact: Fact, certainty: Certainty, index: u64, transaction: u8) -> FactRecord {
         FactRecord {
-            subject: Subject { lane: LaneId(B256::ZERO), nonce: MessageNonce(1), payload: None },
+            subject: Subject {
+                lane: LaneId(B256::ZERO),
+                nonce: MessageNonce(1),
+                payload: None,
+            },
             fact,
             observation: Observation {
                 network: "base".parse().unwrap(),
-                block: BlockRef { height: Height(1), hash: BlockHash(B256::ZERO) },
+                block: BlockRef {
+                    height: Height(1),
+                    hash: BlockHash(B256::ZERO),
+                },
                 index,
                 transaction: TxHash(B256::repeat_byte(transaction)),
             },
@@ -238,7 +249,10 @@ mod tests {
     }
 
     fn attested(by: &str) -> Fact {
-        Fact::Attested { by: by.into(), confirmations: Confirmations(1) }
+        Fact::Attested {
+            by: by.into(),
+            confirmations: Confirmations(1),
+        }
     }
 
     const OURS: fn(TxHash) -> bool = |tx| tx.0 == B256::repeat_byte(1);
@@ -249,12 +263,36 @@ mod tests {
         let open = DutyState::Waiting(Reason::AwaitingPlan);
         let others = DutyState::NotNeeded(Reason::DoneByOthers);
         let cases = [
-            (DutyKind::Attest, attested("0xours"), Verified, 2, Some(DutyState::Done)),
+            (
+                DutyKind::Attest,
+                attested("0xours"),
+                Verified,
+                2,
+                Some(DutyState::Done),
+            ),
             (DutyKind::Attest, attested("0xtheirs"), Verified, 1, None),
             (DutyKind::Attest, attested("0xours"), Hinted, 1, None),
-            (DutyKind::Commit, Fact::Committed, Verified, 1, Some(DutyState::Done)),
-            (DutyKind::Commit, Fact::Committed, Verified, 2, Some(others.clone())),
-            (DutyKind::Execute, Fact::Executed, Verified, 1, Some(DutyState::Done)),
+            (
+                DutyKind::Commit,
+                Fact::Committed,
+                Verified,
+                1,
+                Some(DutyState::Done),
+            ),
+            (
+                DutyKind::Commit,
+                Fact::Committed,
+                Verified,
+                2,
+                Some(others.clone()),
+            ),
+            (
+                DutyKind::Execute,
+                Fact::Executed,
+                Verified,
+                1,
+                Some(DutyState::Done),
+            ),
             (DutyKind::Execute, Fact::Executed, Hinted, 1, None),
             (DutyKind::Execute, Fact::Consumed, Verified, 2, Some(others)),
             (
@@ -267,7 +305,11 @@ mod tests {
         ];
         for (kind, fact, certainty, tx, expected) in cases {
             let facts = [record(fact.clone(), certainty, 0, tx)];
-            assert_eq!(settle(&duty(kind, open.clone()), &facts, &OURS), expected, "{kind} {fact:?}");
+            assert_eq!(
+                settle(&duty(kind, open.clone()), &facts, &OURS),
+                expected,
+                "{kind} {fact:?}"
+            );
         }
     }
 

@@ -249,7 +249,12 @@ impl fmt::Display for Reason {
             Self::AwaitingConfirmations { network, more } => {
                 write!(f, "{more} more confirmations on {network}")
             }
-            Self::QuorumLost { network, agreeing, needed, configured } => write!(
+            Self::QuorumLost {
+                network,
+                agreeing,
+                needed,
+                configured,
+            } => write!(
                 f,
                 "quorum lost on {network}: {agreeing} of {configured} upstreams agree, {needed} needed"
             ),
@@ -265,15 +270,27 @@ impl fmt::Display for Reason {
             Self::AwaitingCommit => write!(f, "not committed on the destination yet"),
             Self::AwaitingPlan => write!(f, "recorded, about to be planned"),
             Self::AwaitingSubmission => write!(f, "ready, waits for its turn"),
-            Self::AwaitingInclusion { network } => write!(f, "sent, not in a block of {network} yet"),
-            Self::Retrying { duty, detail, .. } => write!(f, "{duty} will be tried again: {detail}"),
+            Self::AwaitingInclusion { network } => {
+                write!(f, "sent, not in a block of {network} yet")
+            }
+            Self::Retrying { duty, detail, .. } => {
+                write!(f, "{duty} will be tried again: {detail}")
+            }
             Self::ReceiverReverted { detail } => write!(f, "the receiver refused it: {detail}"),
-            Self::SimulationFailed { detail } => write!(f, "the destination would refuse it: {detail}"),
+            Self::SimulationFailed { detail } => {
+                write!(f, "the destination would refuse it: {detail}")
+            }
             Self::LibraryNotPinned { library } => {
-                write!(f, "the receive library {library} is not pinned in the configuration")
+                write!(
+                    f,
+                    "the receive library {library} is not pinned in the configuration"
+                )
             }
             Self::AttesterNotCounted { attester } => {
-                write!(f, "the receiver's configuration does not count attester {attester}")
+                write!(
+                    f,
+                    "the receiver's configuration does not count attester {attester}"
+                )
             }
             Self::LaneNotInitialised => write!(f, "the receiver has not opened this lane"),
             Self::UnsafeConfiguration { detail } => write!(f, "unsafe configuration: {detail}"),
@@ -281,7 +298,10 @@ impl fmt::Display for Reason {
             Self::OptionsNotSupported { detail } => write!(f, "options not supported: {detail}"),
             Self::JournalRefused { detail } => write!(f, "the signing journal refused: {detail}"),
             Self::SignerEmpty { network, address } => {
-                write!(f, "account {address} on {network} has too little to pay for it")
+                write!(
+                    f,
+                    "account {address} on {network} has too little to pay for it"
+                )
             }
             Self::DoneByOthers => write!(f, "done by somebody else"),
             Self::MessageEnded => write!(f, "the message ended without it"),

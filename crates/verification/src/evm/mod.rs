@@ -5,5 +5,5 @@ pub mod receipts;
 pub mod sent;
 
 pub use anchor::{AnchoredBlock, ChainBreak, ClaimedHeader, anchor};
-pub use receipts::{BadReceipts, ProvenLog, ProvenReceipts, ReceiptEvidence};
+pub use receipts::{BadReceipts, ProvenReceipts, ReceiptEvidence, ReceiptLog};
 pub use sent::{Assignment, SentDecoder, SentMessage, prove_sent};

@@ -47,9 +47,9 @@ pub enum BadReceipts {
     Proof,
 }
 
-/// A log of a proven receipt.
+/// A log of a receipt. Whether it is proven depends on where the receipt comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProvenLog {
+pub struct ReceiptLog {
     /// The contract that emitted it.
     pub address: Address,
     /// Its topics; the first names the event.
@@ -95,8 +95,8 @@ impl ProvenReceipts {
     ///
     /// # Errors
     /// [`BadReceipts::Malformed`] for a receipt that cannot be read.
-    pub fn logs(&self) -> impl Iterator<Item = Result<Vec<ProvenLog>, BadReceipts>> {
-        self.encoded.iter().zip(0u64..).map(|(bytes, index)| receipt_logs(index, bytes))
+    pub fn logs(&self) -> Result<Vec<Vec<ReceiptLog>>, BadReceipts> {
+        read_logs(&self.encoded)
     }
 
     /// Evidence for the receipts at `indexes`, which holds on its own against the block's hash.
@@ -128,7 +128,11 @@ impl ProvenReceipts {
                     header: header.clone(),
                     index,
                     receipt: self.encoded.get(usize::try_from(index).ok()?)?.clone(),
-                    proof: nodes.matching_nodes_sorted(&key).into_iter().map(|(_, n)| n).collect(),
+                    proof: nodes
+                        .matching_nodes_sorted(&key)
+                        .into_iter()
+                        .map(|(_, n)| n)
+                        .collect(),
                 })
             })
             .collect()
@@ -162,7 +166,11 @@ impl ReceiptEvidence {
     /// [`BadReceipts::Header`] if the bytes are not evidence.
     pub fn from_bytes(mut bytes: &[u8]) -> Result<Self, BadReceipts> {
         let evidence = Self::decode(&mut bytes).map_err(|_| BadReceipts::Header)?;
-        if bytes.is_empty() { Ok(evidence) } else { Err(BadReceipts::Header) }
+        if bytes.is_empty() {
+            Ok(evidence)
+        } else {
+            Err(BadReceipts::Header)
+        }
     }
 
     /// The block this evidence belongs to, by its own header.
@@ -181,18 +189,39 @@ impl ReceiptEvidence {
     ///
     /// # Errors
     /// [`BadReceipts`] naming the first thing that does not hold.
-    pub fn check(&self) -> Result<Vec<ProvenLog>, BadReceipts> {
+    pub fn check(&self) -> Result<Vec<ReceiptLog>, BadReceipts> {
         let root = self.decode_header()?.receipts_root;
-        verify_proof(root, receipt_key(self.index), Some(self.receipt.to_vec()), &self.proof)
-            .map_err(|_| BadReceipts::Proof)?;
+        verify_proof(
+            root,
+            receipt_key(self.index),
+            Some(self.receipt.to_vec()),
+            &self.proof,
+        )
+        .map_err(|_| BadReceipts::Proof)?;
         receipt_logs(self.index, &self.receipt)
     }
 
     fn decode_header(&self) -> Result<Header, BadReceipts> {
         let mut bytes = self.header.as_ref();
         let header = Header::decode(&mut bytes).map_err(|_| BadReceipts::Header)?;
-        if bytes.is_empty() { Ok(header) } else { Err(BadReceipts::Header) }
+        if bytes.is_empty() {
+            Ok(header)
+        } else {
+            Err(BadReceipts::Header)
+        }
     }
+}
+
+/// Each receipt's logs, read out of the consensus encoding without proving anything.
+///
+/// # Errors
+/// [`BadReceipts::Malformed`] for the first receipt that cannot be read.
+pub fn read_logs(encoded: &[Bytes]) -> Result<Vec<Vec<ReceiptLog>>, BadReceipts> {
+    encoded
+        .iter()
+        .zip(0u64..)
+        .map(|(bytes, index)| receipt_logs(index, bytes))
+        .collect()
 }
 
 fn receipt_key(index: u64) -> Nibbles {
@@ -201,7 +230,7 @@ fn receipt_key(index: u64) -> Nibbles {
 
 /// Reads the logs out of an encoded receipt: `[status, cumulativeGas, bloom, logs, ...]`, behind a
 /// type byte where it has one (EIP-2718).
-fn receipt_logs(index: u64, bytes: &[u8]) -> Result<Vec<ProvenLog>, BadReceipts> {
+fn receipt_logs(index: u64, bytes: &[u8]) -> Result<Vec<ReceiptLog>, BadReceipts> {
     let bad = |what| BadReceipts::Malformed { index, what };
     let mut rest = match bytes.first() {
         None => return Err(bad("it is empty")),
@@ -224,7 +253,12 @@ fn receipt_logs(index: u64, bytes: &[u8]) -> Result<Vec<ProvenLog>, BadReceipts>
         .map(|(log, index_in_receipt)| {
             let address = log.address;
             let (topics, data) = log.data.split();
-            ProvenLog { address, topics, data, index_in_receipt }
+            ReceiptLog {
+                address,
+                topics,
+                data,
+                index_in_receipt,
+            }
         })
         .collect())
 }
@@ -239,7 +273,11 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     pub(crate) fn receipt(kind: u8, logs: Vec<Log>) -> Bytes {
-        let receipt = Receipt { status: Eip658Value::Eip658(true), cumulative_gas_used: 7, logs };
+        let receipt = Receipt {
+            status: Eip658Value::Eip658(true),
+            cumulative_gas_used: 7,
+            logs,
+        };
         let receipt = receipt.with_bloom();
         let envelope = match kind {
             0 => ReceiptEnvelope::Legacy(receipt),
@@ -250,7 +288,11 @@ pub(crate) mod tests {
 
     pub(crate) fn log(emitter: u8, data: &[u8]) -> Log {
         let address = Address::repeat_byte(emitter);
-        Log::new_unchecked(address, vec![B256::repeat_byte(emitter)], data.to_vec().into())
+        Log::new_unchecked(
+            address,
+            vec![B256::repeat_byte(emitter)],
+            data.to_vec().into(),
+        )
     }
 
     pub(crate) fn block_of(receipts: &[Bytes]) -> AnchoredBlock {
@@ -260,7 +302,9 @@ pub(crate) mod tests {
     }
 
     fn many(count: u8) -> Vec<Bytes> {
-        (0..count).map(|i| receipt(i % 2, vec![log(i, &[i; 40]), log(1, b"x")])).collect()
+        (0..count)
+            .map(|i| receipt(i % 2, vec![log(i, &[i; 40]), log(1, b"x")]))
+            .collect()
     }
 
     #[test]
@@ -268,19 +312,31 @@ pub(crate) mod tests {
         for count in [0, 1, 2, 127, 128, 129, 200] {
             let receipts = many(count);
             let block = block_of(&receipts);
-            assert!(ProvenReceipts::new(block.clone(), receipts.clone()).is_ok(), "{count}");
+            assert!(
+                ProvenReceipts::new(block.clone(), receipts.clone()).is_ok(),
+                "{count}"
+            );
             let mut dropped = receipts.clone();
             if dropped.pop().is_some() {
                 let root = ProvenReceipts::new(block.clone(), dropped);
-                assert!(matches!(root, Err(BadReceipts::Root { .. })), "{count} dropped");
+                assert!(
+                    matches!(root, Err(BadReceipts::Root { .. })),
+                    "{count} dropped"
+                );
             }
             let mut added = receipts.clone();
             added.push(receipt(0, vec![log(3, b"forged")]));
-            assert!(ProvenReceipts::new(block.clone(), added).is_err(), "{count} added");
+            assert!(
+                ProvenReceipts::new(block.clone(), added).is_err(),
+                "{count} added"
+            );
             let mut swapped = receipts;
             swapped.reverse();
             if count > 1 {
-                assert!(ProvenReceipts::new(block, swapped).is_err(), "{count} swapped");
+                assert!(
+                    ProvenReceipts::new(block, swapped).is_err(),
+                    "{count} swapped"
+                );
             }
         }
     }
@@ -291,10 +347,15 @@ pub(crate) mod tests {
         let receipts = many(150);
         let proven = ProvenReceipts::new(block_of(&receipts), receipts).unwrap();
         for index in [0, 1, 127, 128, 149] {
-            let [good] = &proven.evidence(&[index])[..] else { panic!("no evidence") };
+            let [good] = &proven.evidence(&[index])[..] else {
+                panic!("no evidence")
+            };
             assert_eq!(good.check().unwrap().len(), 2);
             assert_eq!(good.block().unwrap(), proven.block().block());
-            assert_eq!(ReceiptEvidence::from_bytes(&good.to_bytes()).as_ref(), Ok(good));
+            assert_eq!(
+                ReceiptEvidence::from_bytes(&good.to_bytes()).as_ref(),
+                Ok(good)
+            );
 
             let refused = |change: &dyn Fn(&mut ReceiptEvidence)| {
                 let mut bad = good.clone();

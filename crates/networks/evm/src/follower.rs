@@ -1,0 +1,513 @@
+//! Walks the chain: a durable way from anchor to anchor that misses nothing, and a hint that runs
+//! ahead of it.
+//!
+//! Headers come from one upstream and are chained by parent hash down from a block that a quorum
+//! agreed on, so the quorum is asked once an anchor. A header's bloom either excludes our logs or
+//! the block's receipts are fetched and their root is rebuilt: no upstream can forge a log or drop
+//! one without being noticed.
+
+use crate::{
+    rpc::UpstreamError,
+    upstream::Upstream,
+    upstreams::{Heads, Upstreams},
+};
+use alloy_primitives::{Address, B256, Bytes};
+use futures::FutureExt;
+use postrider_message::{AlarmKind, BlockHash, BlockRef, Height, TxHash};
+use postrider_verification::{
+    Shortfall,
+    evm::{AnchoredBlock, ClaimedHeader, ProvenReceipts, ReceiptLog},
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::Arc,
+};
+
+/// The most blocks one step goes forward.
+pub const MAX_STEP: u64 = 500;
+/// The most blocks the hint looks at in one go.
+pub const MAX_HINT: u64 = 128;
+/// The most blocks whose receipts are kept for the durable way.
+const MAX_CACHED: usize = 256;
+
+/// Which logs are looked for.
+#[derive(Debug, Clone, Default)]
+pub struct LogFilter {
+    /// The contracts that emit them.
+    pub emitters: Vec<Address>,
+    /// The first topics they have.
+    pub topics: Vec<B256>,
+}
+
+impl LogFilter {
+    fn wants(&self, log: &ReceiptLog) -> bool {
+        self.emitters.contains(&log.address)
+            && log
+                .topics
+                .first()
+                .is_some_and(|topic| self.topics.contains(topic))
+    }
+}
+
+/// The logs of one receipt that holds at least one log looked for. All of the receipt's logs are
+/// there: a protocol may need those around it.
+#[derive(Debug, Clone)]
+pub struct ReceiptLogs {
+    /// The transaction, as the upstream named it: receipts do not commit to it.
+    pub transaction: TxHash,
+    /// The receipt's position in its block.
+    pub index: u64,
+    /// The position in the block of the receipt's first log.
+    pub first_log: u64,
+    /// The logs.
+    pub logs: Vec<ReceiptLog>,
+}
+
+/// A block of the durable way in which something was found.
+#[derive(Debug, Clone)]
+pub struct ProvenBlock {
+    /// All of its receipts, proven.
+    pub receipts: ProvenReceipts,
+    /// Those that hold logs looked for.
+    pub found: Vec<ReceiptLogs>,
+}
+
+/// A block that the hint saw, with what one upstream says stands in it.
+#[derive(Debug, Clone)]
+pub struct BlockLogs {
+    /// The block.
+    pub block: BlockRef,
+    /// Receipts that hold logs looked for.
+    pub found: Vec<ReceiptLogs>,
+}
+
+/// What the hint saw.
+#[derive(Debug, Clone)]
+pub struct Hints {
+    /// The lowest height it covers.
+    pub from: Height,
+    /// The highest height it covers.
+    pub to: Height,
+    /// The blocks with something in them.
+    pub blocks: Vec<BlockLogs>,
+}
+
+/// A step on the durable way.
+#[derive(Debug)]
+pub enum Step {
+    /// Nothing new is final.
+    Idle,
+    /// These blocks follow the cursor.
+    Advanced {
+        /// Every block, ascending; the last is the new cursor.
+        blocks: Vec<BlockRef>,
+        /// Those with something in them.
+        proven: Vec<ProvenBlock>,
+        /// The height the quorum has reached.
+        head: Height,
+    },
+    /// The cursor's block is not on the chain any more.
+    Replaced {
+        /// The newest block of the past that still is; `None` if none of those known is.
+        common: Option<BlockRef>,
+    },
+}
+
+/// Why a step could not be taken; nothing is skipped, so trying again later goes on from there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FollowError {
+    /// No quorum.
+    #[error("{0}")]
+    Quorum(#[from] Shortfall),
+    /// No upstream could serve headers or receipts that hold.
+    #[error("no upstream serves the blocks after {after}: {error}")]
+    Blocks {
+        /// The cursor's height.
+        after: Height,
+        /// The last error.
+        error: UpstreamError,
+    },
+}
+
+#[derive(Debug, Clone)]
+struct CachedReceipts {
+    transactions: Vec<TxHash>,
+    encoded: Vec<Bytes>,
+}
+
+/// Follows one network.
+#[derive(Debug)]
+pub struct Follower {
+    upstreams: Arc<Upstreams>,
+    filter: LogFilter,
+    receipts: HashMap<B256, CachedReceipts>,
+    order: VecDeque<B256>,
+    /// The newest headers that the hint saw, ascending and chained.
+    recent: VecDeque<ClaimedHeader>,
+}
+
+impl Follower {
+    /// A follower of the network that `upstreams` serve.
+    #[must_use]
+    pub fn new(upstreams: Arc<Upstreams>, filter: LogFilter) -> Self {
+        Self {
+            upstreams,
+            filter,
+            receipts: HashMap::new(),
+            order: VecDeque::new(),
+            recent: VecDeque::new(),
+        }
+    }
+
+    /// The block to start from where there is no cursor: the one at `height`, or the newest final
+    /// one.
+    ///
+    /// # Errors
+    /// [`FollowError::Quorum`] without agreement.
+    pub async fn start(&self, height: Option<Height>) -> Result<Option<BlockRef>, FollowError> {
+        let heads = self.upstreams.heads().await?;
+        let Some(last) = heads.final_height else {
+            return Ok(None);
+        };
+        let height = height.map_or(last, |h| h.min(last));
+        Ok(Some(
+            self.upstreams.anchor_final(height, &heads).await?.block(),
+        ))
+    }
+
+    /// Goes on from the cursor `recent` (newest first, never empty) as far as blocks are final, but
+    /// at most [`MAX_STEP`] blocks.
+    ///
+    /// # Errors
+    /// [`FollowError`]; the cursor stays where it is.
+    pub async fn step(&mut self, recent: &[BlockRef]) -> Result<Step, FollowError> {
+        let Some(tip) = recent.first().copied() else {
+            return Ok(Step::Idle);
+        };
+        let heads = self.upstreams.heads().await?;
+        let Some(last) = heads.final_height else {
+            return Ok(Step::Idle);
+        };
+        if last.0 <= tip.height.0 {
+            return self.check_tip(tip, recent, &heads, last).await;
+        }
+        let target = Height(last.0.min(tip.height.0.saturating_add(MAX_STEP)));
+        let anchor = self.upstreams.anchor_final(target, &heads).await?;
+        let chain = self.descend(anchor, tip.height.next()).await?;
+        let follows = chain
+            .first()
+            .is_some_and(|b| b.header().parent_hash == tip.hash.0);
+        if !follows {
+            return self.replaced(recent, &heads).await;
+        }
+        let mut proven = Vec::new();
+        for block in &chain {
+            if block.may_contain(&self.filter.emitters, &self.filter.topics) {
+                proven.extend(self.prove(block).await?);
+            }
+        }
+        let blocks = chain.iter().map(AnchoredBlock::block).collect();
+        Ok(Step::Advanced {
+            blocks,
+            proven,
+            head: heads.head,
+        })
+    }
+
+    /// With nothing new to go to, makes sure now and then that the cursor still stands: a chain
+    /// may be replaced by one that is not longer.
+    async fn check_tip(
+        &self,
+        tip: BlockRef,
+        recent: &[BlockRef],
+        heads: &Heads,
+        last: Height,
+    ) -> Result<Step, FollowError> {
+        if last != tip.height {
+            return Ok(Step::Idle);
+        }
+        let anchor = self.upstreams.anchor_final(last, heads).await?;
+        if anchor.block() == tip {
+            Ok(Step::Idle)
+        } else {
+            self.replaced(recent, heads).await
+        }
+    }
+
+    /// Finds the newest known block that a quorum still has.
+    async fn replaced(&self, recent: &[BlockRef], heads: &Heads) -> Result<Step, FollowError> {
+        let last = heads.final_height.unwrap_or_default();
+        for known in recent.iter().filter(|b| b.height <= last) {
+            let anchor = self.upstreams.anchor_final(known.height, heads).await?;
+            if anchor.block() == *known {
+                return Ok(Step::Replaced {
+                    common: Some(*known),
+                });
+            }
+        }
+        Ok(Step::Replaced { common: None })
+    }
+
+    /// The anchored blocks from `from` up to the anchor, ascending.
+    async fn descend(
+        &mut self,
+        anchor: AnchoredBlock,
+        from: Height,
+    ) -> Result<Vec<AnchoredBlock>, FollowError> {
+        let mut chain = vec![anchor];
+        // What the hint saw already need not be fetched again; hashes decide whether it fits.
+        while let Some(last) = chain.last().filter(|b| b.block().height > from) {
+            let parent = last.header().parent_hash;
+            let Some(seen) = self.recent.iter().rev().find(|h| h.hash == parent) else {
+                break;
+            };
+            match last.parent(seen.header.clone()) {
+                Ok(block) => chain.push(block),
+                Err(_) => break,
+            }
+        }
+        let reached = chain.last().map_or(from, |b| b.block().height);
+        let missing: Vec<Height> = (from.0..reached.0).rev().map(Height).collect();
+        if !missing.is_empty() {
+            self.fetch_chain(&mut chain, &missing).await?;
+        }
+        chain.reverse();
+        Ok(chain)
+    }
+
+    async fn fetch_chain(
+        &self,
+        chain: &mut Vec<AnchoredBlock>,
+        missing: &[Height],
+    ) -> Result<(), FollowError> {
+        let start = chain.len();
+        let mut last_error = UpstreamError::Unreachable("no upstream is usable now".into());
+        for upstream in self.upstreams.by_preference() {
+            chain.truncate(start);
+            match upstream.headers(missing).await {
+                Ok(headers) => match extend(chain, headers) {
+                    Ok(()) => return Ok(()),
+                    Err(what) => {
+                        self.upstreams.quarantine(upstream.name(), &what);
+                        last_error = UpstreamError::Garbage(what.into());
+                    }
+                },
+                Err(error) => last_error = error,
+            }
+        }
+        chain.truncate(start);
+        let after = Height(missing.last().map_or(0, |h| h.0.saturating_sub(1)));
+        Err(FollowError::Blocks {
+            after,
+            error: last_error,
+        })
+    }
+
+    /// Fetches the block's receipts and proves them; the upstream that serves wrong ones is
+    /// quarantined and the next one asked.
+    async fn prove(&mut self, block: &AnchoredBlock) -> Result<Option<ProvenBlock>, FollowError> {
+        let hash = block.block().hash.0;
+        if let Some(cached) = self.receipts.get(&hash)
+            && let Ok(receipts) = ProvenReceipts::new(block.clone(), cached.encoded.clone())
+        {
+            return self.found(receipts, &cached.transactions);
+        }
+        let mut last_error = UpstreamError::Unreachable("no upstream is usable now".into());
+        for upstream in self.upstreams.by_preference() {
+            match fetch_receipts(&upstream, hash).await {
+                Ok(fetched) => match ProvenReceipts::new(block.clone(), fetched.encoded) {
+                    Ok(receipts) => return self.found(receipts, &fetched.transactions),
+                    Err(error) => {
+                        let height = block.block().height;
+                        let what = format!("false receipts of block {height}: {error}");
+                        self.upstreams.quarantine(upstream.name(), &what);
+                        self.upstreams.raise(AlarmKind::EvidenceRefuted, &what);
+                        last_error = UpstreamError::Garbage(what.into());
+                    }
+                },
+                Err(error) => last_error = error,
+            }
+        }
+        let after = Height(block.block().height.0.saturating_sub(1));
+        Err(FollowError::Blocks {
+            after,
+            error: last_error,
+        })
+    }
+
+    /// Proven receipts that cannot be read stop the follower: to go on would be to skip.
+    fn found(
+        &self,
+        receipts: ProvenReceipts,
+        transactions: &[TxHash],
+    ) -> Result<Option<ProvenBlock>, FollowError> {
+        let logs = receipts.logs().map_err(|e| FollowError::Blocks {
+            after: Height(receipts.block().block().height.0.saturating_sub(1)),
+            error: UpstreamError::Garbage(e.to_string().into()),
+        })?;
+        let found = wanted(&self.filter, logs, transactions);
+        Ok((!found.is_empty()).then_some(ProvenBlock { receipts, found }))
+    }
+
+    /// Looks at the blocks above the durable cursor that the best upstream has, without believing
+    /// it. `None` if there is nothing new since the last call.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] of the last upstream asked.
+    pub async fn hint(&mut self, cursor: Height) -> Result<Option<Hints>, UpstreamError> {
+        let newest = self
+            .upstreams
+            .first(|u| async { Ok(u.newest(None).await?.0) }.boxed())
+            .await?;
+        if self
+            .recent
+            .back()
+            .is_some_and(|seen| seen.hash == newest.hash)
+        {
+            return Ok(None);
+        }
+        let top = newest.header.number;
+        let from = self.keep_chained(&newest, cursor);
+        if top < from.0 {
+            return Ok(None);
+        }
+        let from = Height(from.0.max(top.saturating_sub(MAX_HINT)));
+        let between: Vec<Height> = (from.0..top).map(Height).collect();
+        let mut headers = Vec::new();
+        if !between.is_empty() {
+            headers = self
+                .upstreams
+                .first(|u| {
+                    let between = between.clone();
+                    async move { u.headers(&between).await }.boxed()
+                })
+                .await?;
+        }
+        headers.push(newest);
+        let mut blocks = Vec::new();
+        for header in headers {
+            blocks.extend(self.hint_block(header).await?);
+        }
+        Ok(Some(Hints {
+            from,
+            to: Height(top),
+            blocks,
+        }))
+    }
+
+    /// Drops remembered headers that `newest` does not follow; gives the height from which headers
+    /// must be looked at again.
+    fn keep_chained(&mut self, newest: &ClaimedHeader, cursor: Height) -> Height {
+        let parent_at = newest.header.number.checked_sub(1);
+        match self.recent.back() {
+            Some(seen) if seen.hash == newest.header.parent_hash => Height(newest.header.number),
+            Some(seen) if parent_at.is_some_and(|p| seen.header.number < p) => {
+                // A gap: what lies between is fetched, and a replaced block is found when the
+                // durable way gets there.
+                Height(seen.header.number + 1)
+            }
+            _ => {
+                self.recent.clear();
+                cursor.next()
+            }
+        }
+    }
+
+    async fn hint_block(
+        &mut self,
+        header: ClaimedHeader,
+    ) -> Result<Option<BlockLogs>, UpstreamError> {
+        let block = BlockRef {
+            height: Height(header.header.number),
+            hash: BlockHash(header.hash),
+        };
+        let bloom = &header.header.logs_bloom;
+        let may_contain =
+            |bytes: &[u8]| bloom.contains_input(alloy_primitives::BloomInput::Raw(bytes));
+        let wanted_here = self
+            .filter
+            .emitters
+            .iter()
+            .any(|a| may_contain(a.as_slice()))
+            && self.filter.topics.iter().any(|t| may_contain(t.as_slice()));
+        if self
+            .recent
+            .back()
+            .is_some_and(|last| last.hash != header.header.parent_hash)
+        {
+            self.recent.clear();
+        }
+        self.recent.push_back(header);
+        if self.recent.len() > MAX_CACHED {
+            self.recent.pop_front();
+        }
+        if !wanted_here {
+            return Ok(None);
+        }
+        let hash = block.hash.0;
+        let fetched = self
+            .upstreams
+            .first(|u| fetch_receipts(u, hash).boxed())
+            .await?;
+        let logs = postrider_verification::evm::receipts::read_logs(&fetched.encoded)
+            .map_err(|e| UpstreamError::Garbage(e.to_string().into()))?;
+        let found = wanted(&self.filter, logs, &fetched.transactions);
+        self.remember(hash, fetched);
+        Ok((!found.is_empty()).then_some(BlockLogs { block, found }))
+    }
+
+    fn remember(&mut self, hash: B256, receipts: CachedReceipts) {
+        if self.receipts.insert(hash, receipts).is_none() {
+            self.order.push_back(hash);
+        }
+        while self.order.len() > MAX_CACHED {
+            if let Some(oldest) = self.order.pop_front() {
+                self.receipts.remove(&oldest);
+            }
+        }
+    }
+}
+
+fn extend(chain: &mut Vec<AnchoredBlock>, headers: Vec<ClaimedHeader>) -> Result<(), String> {
+    for header in headers {
+        let Some(child) = chain.last() else {
+            return Ok(());
+        };
+        let parent = child
+            .parent(header.header)
+            .map_err(|e| format!("headers that do not lead to the anchor: {e}"))?;
+        chain.push(parent);
+    }
+    Ok(())
+}
+
+async fn fetch_receipts(upstream: &Upstream, hash: B256) -> Result<CachedReceipts, UpstreamError> {
+    let (transactions, encoded) = upstream.receipts(hash).await?.into_iter().unzip();
+    Ok(CachedReceipts {
+        transactions,
+        encoded,
+    })
+}
+
+/// The receipts among `all` that hold a log looked for.
+fn wanted(
+    filter: &LogFilter,
+    all: Vec<Vec<ReceiptLog>>,
+    transactions: &[TxHash],
+) -> Vec<ReceiptLogs> {
+    let mut first_log = 0u64;
+    let mut found = Vec::new();
+    for ((logs, transaction), index) in all.into_iter().zip(transactions).zip(0u64..) {
+        let count = logs.len() as u64;
+        if logs.iter().any(|log| filter.wants(log)) {
+            found.push(ReceiptLogs {
+                transaction: *transaction,
+                index,
+                first_log,
+                logs,
+            });
+        }
+        first_log += count;
+    }
+    found
+}

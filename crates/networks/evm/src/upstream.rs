@@ -1,0 +1,508 @@
+//! One RPC node of a network: typed questions, and what is remembered of its health.
+
+use crate::{
+    json::{JsonBlock, JsonReceipt},
+    rpc::{CallResult, RpcCall, RpcClient, UpstreamError, refused},
+};
+use alloy_primitives::{Address, B256, Bytes, U64, U256};
+use postrider_message::{Detail, Height, OperatorName, TxHash, UpstreamName};
+use postrider_verification::evm::ClaimedHeader;
+use serde::de::DeserializeOwned;
+use serde_json::json;
+use std::{
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+pub use crate::rpc::RpcLimits as UpstreamLimits;
+
+/// How long an upstream that failed is left alone: doubled with each failure, to this at most.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
+/// How long an upstream that contradicted the quorum is not listened to.
+pub const QUARANTINE: Duration = Duration::from_secs(60);
+
+/// A call to a contract that changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EthCall {
+    /// In whose name; the zero address if none.
+    pub from: Address,
+    /// The contract.
+    pub to: Address,
+    /// The call data.
+    pub data: Bytes,
+    /// The value sent along, in wei.
+    pub value: U256,
+}
+
+impl EthCall {
+    /// A call in nobody's name and without value.
+    #[must_use]
+    pub fn new(to: Address, data: Vec<u8>) -> Self {
+        Self {
+            from: Address::ZERO,
+            to,
+            data: data.into(),
+            value: U256::ZERO,
+        }
+    }
+
+    fn to_json(&self) -> serde_json::Value {
+        json!({ "from": self.from, "to": self.to, "data": self.data, "value": self.value })
+    }
+}
+
+/// How a call to a contract ended. Both are answers of the chain; a node that cannot tell gives
+/// neither.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CallOutcome {
+    /// It returned.
+    Returned(Bytes),
+    /// It reverted with this data.
+    Reverted(Bytes),
+}
+
+impl CallOutcome {
+    /// What it returned, unless it reverted.
+    #[must_use]
+    pub fn returned(&self) -> Option<&Bytes> {
+        match self {
+            Self::Returned(bytes) => Some(bytes),
+            Self::Reverted(_) => None,
+        }
+    }
+}
+
+/// A transaction's receipt as one upstream tells it: good for deciding what to try next, never for
+/// believing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inclusion {
+    /// The transaction.
+    pub transaction: TxHash,
+    /// The height of its block.
+    pub height: Height,
+    /// The hash of its block.
+    pub block: B256,
+    /// Whether it did not revert.
+    pub succeeded: bool,
+    /// Gas used.
+    pub gas_used: u64,
+    /// Its logs.
+    pub logs: Vec<postrider_verification::evm::ReceiptLog>,
+}
+
+#[derive(Debug, Default)]
+struct Health {
+    failures: u32,
+    rest_until: Option<Instant>,
+    quarantined_until: Option<Instant>,
+    last_error: Option<UpstreamError>,
+    height: Option<Height>,
+    /// Smoothed time of an answer.
+    latency: Duration,
+}
+
+/// An upstream's health, for people.
+#[derive(Debug, Clone)]
+pub struct HealthReport {
+    /// The highest block it told of.
+    pub height: Option<Height>,
+    /// Smoothed time of an answer.
+    pub latency: Duration,
+    /// Whether it contradicted the quorum lately.
+    pub quarantined: bool,
+    /// Failures in a row.
+    pub failures: u32,
+    /// The last failure's text, without URL or key.
+    pub last_error: Option<String>,
+}
+
+/// One RPC node of a network.
+#[derive(Debug)]
+pub struct Upstream {
+    name: UpstreamName,
+    operator: OperatorName,
+    chain_id: u64,
+    client: RpcClient,
+    health: Mutex<Health>,
+    chain_checked: AtomicBool,
+}
+
+impl Upstream {
+    /// An upstream that must serve the chain `chain_id` (EIP-155).
+    #[must_use]
+    pub fn new(
+        name: UpstreamName,
+        operator: OperatorName,
+        chain_id: u64,
+        client: RpcClient,
+    ) -> Self {
+        Self {
+            name,
+            operator,
+            chain_id,
+            client,
+            health: Mutex::default(),
+            chain_checked: AtomicBool::new(false),
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &UpstreamName {
+        &self.name
+    }
+
+    /// Who runs it.
+    #[must_use]
+    pub fn operator(&self) -> &OperatorName {
+        &self.operator
+    }
+
+    /// The client under it.
+    #[must_use]
+    pub fn client(&self) -> &RpcClient {
+        &self.client
+    }
+
+    fn health(&self) -> MutexGuard<'_, Health> {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Its health.
+    #[must_use]
+    pub fn report(&self) -> HealthReport {
+        let health = self.health();
+        HealthReport {
+            height: health.height,
+            latency: health.latency,
+            quarantined: health.quarantined_until.is_some_and(|t| t > Instant::now()),
+            failures: health.failures,
+            last_error: health.last_error.as_ref().map(ToString::to_string),
+        }
+    }
+
+    /// Whether it is asked at all now: it is neither in quarantine nor resting after failures.
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        let (health, now) = (self.health(), Instant::now());
+        health.rest_until.is_none_or(|t| t <= now)
+            && health.quarantined_until.is_none_or(|t| t <= now)
+    }
+
+    /// Puts it in quarantine; true if it was not in it already.
+    pub(crate) fn quarantine(&self) -> bool {
+        let mut health = self.health();
+        let now = Instant::now();
+        let fresh = health.quarantined_until.is_none_or(|t| t <= now);
+        health.quarantined_until = Some(now + QUARANTINE);
+        fresh
+    }
+
+    /// What orders upstreams from the best to ask to the worst: failing ones last, then slow ones.
+    pub(crate) fn preference(&self) -> (u32, Duration) {
+        let health = self.health();
+        (health.failures, health.latency)
+    }
+
+    fn note<T>(&self, started: Instant, result: &Result<T, UpstreamError>) {
+        let mut health = self.health();
+        match result {
+            Ok(_) | Err(UpstreamError::Missing(_) | UpstreamError::Refused { .. }) => {
+                health.failures = 0;
+                health.rest_until = None;
+                health.latency = (health.latency * 7 + started.elapsed()) / 8;
+            }
+            Err(error) => {
+                health.failures = health.failures.saturating_add(1);
+                let wait = Duration::from_millis(250) * 2u32.pow(health.failures.min(8) - 1);
+                health.rest_until = Some(Instant::now() + wait.min(LONGEST_BACKOFF));
+                health.last_error = Some(error.clone());
+            }
+        }
+    }
+
+    /// Makes calls; before the first, asks which chain it serves, and again after every failure,
+    /// since what answers at a URL can change.
+    async fn calls(&self, calls: &[RpcCall]) -> Result<Vec<CallResult>, UpstreamError> {
+        let started = Instant::now();
+        let result = self.checked_calls(calls).await;
+        if matches!(&result, Err(e) if !matches!(e, UpstreamError::Refused { .. })) {
+            self.chain_checked.store(false, Ordering::Relaxed);
+        }
+        self.note(started, &result);
+        result
+    }
+
+    async fn checked_calls(&self, calls: &[RpcCall]) -> Result<Vec<CallResult>, UpstreamError> {
+        if !self.chain_checked.load(Ordering::Relaxed) {
+            let call = RpcCall {
+                method: "eth_chainId",
+                params: json!([]),
+            };
+            let mut results = self.client.call_many(&[call]).await?;
+            let found: U64 = parse(results.pop())?;
+            if found.to::<u64>() != self.chain_id {
+                let (expected, found) = (self.chain_id, found.to());
+                return Err(UpstreamError::WrongChain { expected, found });
+            }
+            self.chain_checked.store(true, Ordering::Relaxed);
+        }
+        self.client.call_many(calls).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        params: serde_json::Value,
+    ) -> Result<T, UpstreamError> {
+        parse(self.calls(&[RpcCall { method, params }]).await?.pop())
+    }
+
+    /// Asks which chain it serves, whatever was known before.
+    ///
+    /// # Errors
+    /// [`UpstreamError::WrongChain`] if it is another one than configured.
+    pub async fn check_chain(&self) -> Result<(), UpstreamError> {
+        self.chain_checked.store(false, Ordering::Relaxed);
+        self.calls(&[]).await.map(|_| ())
+    }
+
+    /// The newest header, and the one that `tag` names (`safe`, `finalized`) if one is asked for.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn newest(
+        &self,
+        tag: Option<&'static str>,
+    ) -> Result<(ClaimedHeader, Option<Height>), UpstreamError> {
+        let call = |tag| RpcCall {
+            method: "eth_getBlockByNumber",
+            params: json!([tag, false]),
+        };
+        let calls: Vec<_> = std::iter::once("latest").chain(tag).map(call).collect();
+        let mut results = self.calls(&calls).await?.into_iter();
+        let latest: ClaimedHeader = block(results.next())?;
+        let tagged = match tag {
+            Some(_) => Some(Height(block(results.next())?.header.number)),
+            None => None,
+        };
+        self.health().height = Some(Height(latest.header.number));
+        Ok((latest, tagged))
+    }
+
+    /// The headers at `heights`, in that order, each with the number asked for.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Missing`] if it does not have one of them.
+    pub async fn headers(&self, heights: &[Height]) -> Result<Vec<ClaimedHeader>, UpstreamError> {
+        let calls: Vec<_> = heights
+            .iter()
+            .map(|h| RpcCall {
+                method: "eth_getBlockByNumber",
+                params: json!([U64::from(h.0), false]),
+            })
+            .collect();
+        self.calls(&calls)
+            .await?
+            .into_iter()
+            .map(|r| block(Some(r)))
+            .collect()
+    }
+
+    /// All receipts of the block with this hash: transaction hashes as it claims them, and the
+    /// receipts in consensus encoding.
+    ///
+    /// # Errors
+    /// [`UpstreamError::Missing`] if it does not have the block.
+    pub async fn receipts(&self, block: B256) -> Result<Vec<(TxHash, Bytes)>, UpstreamError> {
+        let receipts: Option<Vec<JsonReceipt>> =
+            self.ask("eth_getBlockReceipts", json!([block])).await?;
+        let receipts = receipts.ok_or(UpstreamError::Missing("the block's receipts"))?;
+        Ok(receipts
+            .iter()
+            .map(|r| (TxHash(r.transaction_hash), r.to_consensus()))
+            .collect())
+    }
+
+    /// The outcomes of `calls` in the state after the block with this hash.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] if it cannot tell all of them.
+    pub async fn call_at(
+        &self,
+        block: B256,
+        calls: &[EthCall],
+    ) -> Result<Vec<CallOutcome>, UpstreamError> {
+        let at = json!({ "blockHash": block });
+        let calls: Vec<_> = calls
+            .iter()
+            .map(|c| RpcCall {
+                method: "eth_call",
+                params: json!([c.to_json(), at]),
+            })
+            .collect();
+        self.calls(&calls).await?.into_iter().map(outcome).collect()
+    }
+
+    /// The outcome of a call in its latest state: a hint.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn simulate(&self, call: &EthCall) -> Result<CallOutcome, UpstreamError> {
+        let call = RpcCall {
+            method: "eth_call",
+            params: json!([call.to_json(), "latest"]),
+        };
+        let result = self.calls(&[call]).await?.pop();
+        outcome(result.ok_or(UpstreamError::Missing("the call's outcome"))?)
+    }
+
+    /// The account's next nonce after its included transactions, and its balance in wei.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn account(&self, address: Address) -> Result<(u64, U256), UpstreamError> {
+        let calls = ["eth_getTransactionCount", "eth_getBalance"].map(|method| RpcCall {
+            method,
+            params: json!([address, "latest"]),
+        });
+        let mut results = self.calls(&calls).await?.into_iter();
+        let nonce: U64 = parse(results.next())?;
+        Ok((nonce.to(), parse(results.next())?))
+    }
+
+    /// The code at each address in the latest state.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn codes(&self, addresses: &[Address]) -> Result<Vec<Bytes>, UpstreamError> {
+        let calls: Vec<_> = addresses
+            .iter()
+            .map(|a| RpcCall {
+                method: "eth_getCode",
+                params: json!([a, "latest"]),
+            })
+            .collect();
+        self.calls(&calls)
+            .await?
+            .into_iter()
+            .map(|r| parse(Some(r)))
+            .collect()
+    }
+
+    /// The tip that it suggests, in wei a gas.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn suggested_tip(&self) -> Result<u128, UpstreamError> {
+        let tip: U256 = self.ask("eth_maxPriorityFeePerGas", json!([])).await?;
+        Ok(u128::try_from(tip).unwrap_or(u128::MAX))
+    }
+
+    /// Hands in signed transactions, all in one request where it takes batches. Each result is
+    /// the node's own word: known already, or refused with a message.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] if the request as a whole failed.
+    pub async fn broadcast(
+        &self,
+        raw: &[Bytes],
+    ) -> Result<Vec<Result<(), UpstreamError>>, UpstreamError> {
+        let calls: Vec<_> = raw
+            .iter()
+            .map(|raw| RpcCall {
+                method: "eth_sendRawTransaction",
+                params: json!([raw]),
+            })
+            .collect();
+        let results = self.calls(&calls).await?;
+        Ok(results
+            .into_iter()
+            .map(|r| r.map(|_| ()).map_err(|e| refused(&e)))
+            .collect())
+    }
+
+    /// Where the transactions were included; `None` for one that is not, as far as it knows.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn inclusions(
+        &self,
+        transactions: &[TxHash],
+    ) -> Result<Vec<Option<Inclusion>>, UpstreamError> {
+        let calls: Vec<_> = transactions
+            .iter()
+            .map(|t| RpcCall {
+                method: "eth_getTransactionReceipt",
+                params: json!([t.0]),
+            })
+            .collect();
+        let results = self.calls(&calls).await?;
+        results
+            .into_iter()
+            .map(|r| Ok(parse::<Option<JsonReceipt>>(Some(r))?.map(|r| inclusion(&r))))
+            .collect()
+    }
+
+    /// To whom and with what call data the transaction was sent, as it tells.
+    ///
+    /// # Errors
+    /// [`UpstreamError`].
+    pub async fn transaction_call(
+        &self,
+        transaction: TxHash,
+    ) -> Result<Option<(Option<Address>, Bytes)>, UpstreamError> {
+        #[derive(serde::Deserialize)]
+        struct JsonTransaction {
+            to: Option<Address>,
+            input: Bytes,
+        }
+        let found: Option<JsonTransaction> = self
+            .ask("eth_getTransactionByHash", json!([transaction.0]))
+            .await?;
+        Ok(found.map(|t| (t.to, t.input)))
+    }
+}
+
+fn inclusion(receipt: &JsonReceipt) -> Inclusion {
+    Inclusion {
+        transaction: TxHash(receipt.transaction_hash),
+        height: Height(receipt.block_number.to()),
+        block: receipt.block_hash,
+        succeeded: receipt.succeeded(),
+        gas_used: receipt.gas_used.to(),
+        logs: receipt
+            .logs()
+            .iter()
+            .zip(0..)
+            .map(|(log, i)| log.to_proven_form(i))
+            .collect(),
+    }
+}
+
+fn parse<T: DeserializeOwned>(result: Option<CallResult>) -> Result<T, UpstreamError> {
+    let raw = result
+        .ok_or(UpstreamError::Missing("an answer"))?
+        .map_err(|error| refused(&error))?;
+    serde_json::from_str(raw.get()).map_err(|e| UpstreamError::Garbage(Detail::from(e.to_string())))
+}
+
+fn block(result: Option<CallResult>) -> Result<ClaimedHeader, UpstreamError> {
+    parse::<Option<JsonBlock>>(result)?
+        .map(ClaimedHeader::from)
+        .ok_or(UpstreamError::Missing("the block"))
+}
+
+fn outcome(result: CallResult) -> Result<CallOutcome, UpstreamError> {
+    match result {
+        Ok(raw) => parse(Some(Ok(raw))).map(CallOutcome::Returned),
+        Err(error) => match error.as_revert_data() {
+            Some(data) => Ok(CallOutcome::Reverted(data)),
+            None if error.code == 3 => Ok(CallOutcome::Reverted(Bytes::new())),
+            None => Err(refused(&error)),
+        },
+    }
+}
