@@ -3,6 +3,7 @@
 use crate::{
     duty::{Duty, DutyState},
     fact::{Certainty, Fact, FactRecord},
+    network::NetworkName,
     reason::Reason,
 };
 use serde::{Deserialize, Serialize};
@@ -123,6 +124,26 @@ pub struct Standing {
     pub outcome: Option<Outcome>,
     /// Why it is not further.
     pub reason: Option<Reason>,
+}
+
+impl Standing {
+    /// The same, where waiting for a network that does not go on is put down to why it does not.
+    #[must_use]
+    pub fn under(mut self, conditions: &[(NetworkName, Reason)]) -> Self {
+        let waits_for = match &self.reason {
+            Some(
+                Reason::AwaitingFinality { network, .. }
+                | Reason::AwaitingConfirmations { network, .. }
+                | Reason::AwaitingInclusion { network },
+            ) => Some(network),
+            _ => None,
+        };
+        let why = conditions.iter().find(|(network, _)| Some(network) == waits_for);
+        if let Some((_, why)) = why {
+            self.reason = Some(why.clone());
+        }
+        self
+    }
 }
 
 /// The standing of a message with these facts and duties.

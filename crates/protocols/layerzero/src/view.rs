@@ -87,6 +87,7 @@ pub struct ReceiveCall {
 impl Question {
     /// The call that asks it, given the endpoint's address.
     #[must_use]
+    #[allow(non_snake_case)] // the names are Solidity's
     pub fn call(&self, endpoint: Address) -> EthCall {
         let origin = |p: &Pathway| (p.receiver, p.src_eid, p.sender);
         match self {
@@ -162,21 +163,27 @@ fn ask<C: SolCall>(to: Address, call: &C) -> EthCall {
 #[derive(Debug, Clone)]
 pub struct View {
     answers: HashMap<Question, CallOutcome>,
-    at: BlockRef,
+    at: Option<BlockRef>,
 }
 
 impl View {
     /// Puts the answers, which are in the questions' order, to their questions.
     #[must_use]
-    pub fn new(questions: Vec<Question>, reading: Reading<Vec<CallOutcome>>) -> Self {
-        let at = reading.at();
+    pub fn new(questions: Vec<Question>, reading: &Reading<Vec<CallOutcome>>) -> Self {
+        let at = Some(reading.at());
         let answers = questions.into_iter().zip(reading.value().iter().cloned()).collect();
         Self { answers, at }
     }
 
-    /// The block it was read at.
+    /// A view of nothing, for duties that need to know nothing yet.
     #[must_use]
-    pub fn at(&self) -> BlockRef {
+    pub fn empty() -> Self {
+        Self { answers: HashMap::new(), at: None }
+    }
+
+    /// The block it was read at; `None` if nothing was read.
+    #[must_use]
+    pub fn at(&self) -> Option<BlockRef> {
         self.at
     }
 

@@ -1,0 +1,1 @@
+//! Compares the configuration with what the networks say.

@@ -1,0 +1,221 @@
+//! The task that follows one network: hints first, then the durable way.
+
+use crate::{
+    context::{Context, Network},
+    record::{block_batch, hint_batch},
+};
+use postrider_evm::{Follower, LogFilter, Step, follower::FollowError};
+use postrider_layerzero::topics;
+use postrider_message::{AlarmKind, BlockRef, UnixMillis};
+use postrider_store::{Cursor, KEEP_BLOCKS, StoreError};
+use std::{sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// How long to wait after a failure before trying again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// Why following stopped for good.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowStopped {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The chain was replaced further back than is remembered.
+    #[error(
+        "the chain of {network} was replaced below block {below}, further back than is remembered; \
+         check the upstreams, then move the store away to rebuild it from the chain"
+    )]
+    TooDeep {
+        /// The network.
+        network: String,
+        /// The oldest block remembered.
+        below: u64,
+    },
+}
+
+struct Task {
+    context: Arc<Context>,
+    network: Arc<Network>,
+    follower: Follower,
+    cursor: Cursor,
+    in_trouble: bool,
+}
+
+/// Follows `network` until cancelled.
+///
+/// # Errors
+/// [`FollowStopped`] if it cannot go on without an operator.
+pub async fn follow(
+    context: Arc<Context>,
+    network: Arc<Network>,
+    stop: CancellationToken,
+) -> Result<(), FollowStopped> {
+    let filter = LogFilter {
+        emitters: context.deployments.on(&network.name).map(|d| d.emitters()).unwrap_or_default(),
+        topics: topics(),
+    };
+    let follower = Follower::new(Arc::clone(&network.upstreams), filter);
+    let Some(cursor) = stop
+        .run_until_cancelled(first_cursor(&context, &network, &follower))
+        .await
+        .transpose()?
+    else {
+        return Ok(());
+    };
+    let mut task = Task { context, network, follower, cursor, in_trouble: false };
+    task.publish(None);
+    loop {
+        // A tick is not cancelled half-way: what it records, it records whole.
+        let moved = task.tick().await?;
+        let pause = if moved { Duration::ZERO } else { task.network.config.poll };
+        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+async fn first_cursor(
+    context: &Context,
+    network: &Network,
+    follower: &Follower,
+) -> Result<Cursor, StoreError> {
+    loop {
+        if let Some(cursor) = context.store.cursor(&network.name).await? {
+            return Ok(cursor);
+        }
+        match follower.start(network.config.start_height).await {
+            Ok(Some(block)) => {
+                let mut batch = block_batch(context, network, block, vec![block], vec![]).await;
+                batch.previous = None;
+                context.store.record_blocks(batch).await?;
+            }
+            Ok(None) => tokio::time::sleep(network.config.poll).await,
+            Err(error) => {
+                trouble(context, network, &error).await;
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+impl Task {
+    /// One look at the hint and one step on the durable way; whether the durable way moved.
+    async fn tick(&mut self) -> Result<bool, FollowStopped> {
+        self.hint().await?;
+        let step = self.follower.step(&self.cursor.recent).await;
+        for alarm in self.network.upstreams.take_alarms() {
+            self.context.keep(alarm).await;
+        }
+        match step {
+            Ok(step) => {
+                if std::mem::take(&mut self.in_trouble) {
+                    tracing::info!(network = %self.network.name, "the quorum is back");
+                    self.context.store.set_condition(&self.network.name, None).await?;
+                }
+                self.take(step).await
+            }
+            Err(error) => {
+                self.in_trouble = true;
+                trouble(&self.context, &self.network, &error).await;
+                tokio::time::sleep(PAUSE).await;
+                Ok(false)
+            }
+        }
+    }
+
+    async fn hint(&mut self) -> Result<(), FollowStopped> {
+        match self.follower.hint(self.cursor.tip.height).await {
+            Ok(Some(hints)) => {
+                let to = hints.to;
+                let batch = hint_batch(&self.context, &self.network, hints).await;
+                let recorded = self.context.store.record_hints(batch).await?;
+                self.network.progress.send_modify(|p| p.hinted = to);
+                if !recorded.affected.is_empty() {
+                    self.context.wake_all();
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::debug!(network = %self.network.name, %error, "no hint"),
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, step: Step) -> Result<bool, FollowStopped> {
+        match step {
+            Step::Idle => Ok(false),
+            Step::Advanced { blocks, proven, head } => {
+                self.advance(blocks, proven).await?;
+                self.publish(Some(head));
+                self.context.wake_all();
+                Ok(true)
+            }
+            Step::Replaced { common } => self.unwind(common).await.map(|()| true),
+        }
+    }
+
+    async fn advance(
+        &mut self,
+        blocks: Vec<BlockRef>,
+        proven: Vec<postrider_evm::follower::ProvenBlock>,
+    ) -> Result<(), FollowStopped> {
+        let tip = self.cursor.tip;
+        let newest = blocks.clone();
+        let batch = block_batch(&self.context, &self.network, tip, blocks, proven).await;
+        let recorded = self.context.store.record_blocks(batch).await?;
+        if recorded.new_messages > 0 {
+            let (network, count) = (&self.network.name, recorded.new_messages);
+            tracing::info!(%network, count, "messages proven");
+        }
+        self.cursor.recent.splice(0..0, newest.into_iter().rev());
+        self.cursor.recent.truncate(KEEP_BLOCKS);
+        if let Some(tip) = self.cursor.recent.first() {
+            self.cursor.tip = *tip;
+        }
+        Ok(())
+    }
+
+    /// R9: what came from blocks that are gone is taken back; what was signed for is an alarm.
+    async fn unwind(&mut self, common: Option<BlockRef>) -> Result<(), FollowStopped> {
+        let network = &self.network.name;
+        let Some(common) = common else {
+            let below = self.cursor.recent.last().map_or(0, |b| b.height.0);
+            return Err(FollowStopped::TooDeep { network: network.to_string(), below });
+        };
+        let at = UnixMillis::now();
+        let unwound = self.context.store.unwind(network, common.height, at).await?;
+        let detail = format!("final blocks above {} were replaced", common.height);
+        self.context.raise(AlarmKind::FinalBlockReplaced, network, None, &detail).await;
+        for message in unwound.signed {
+            let detail = format!("message {message} was signed for, and its block is gone");
+            let kind = AlarmKind::SignedThenReorganised;
+            self.context.raise(kind, network, Some(message), &detail).await;
+        }
+        if let Some(cursor) = self.context.store.cursor(network).await? {
+            self.cursor = cursor;
+        }
+        self.context.wake_all();
+        Ok(())
+    }
+
+    fn publish(&self, head: Option<postrider_message::Height>) {
+        let durable = self.cursor.tip.height;
+        self.network.progress.send_modify(|p| {
+            p.durable = durable;
+            p.head = head.unwrap_or(durable).max(p.head);
+        });
+    }
+}
+
+async fn trouble(context: &Context, network: &Network, error: &FollowError) {
+    let name = &network.name;
+    match error {
+        FollowError::Quorum(short) => {
+            let reason = crate::planner::quorum_lost(name, *short);
+            context.raise(AlarmKind::QuorumLost, name, None, &reason.to_string()).await;
+            if let Err(error) = context.store.set_condition(name, Some(reason)).await {
+                tracing::error!(network = %name, %error, "the condition was not recorded");
+            }
+        }
+        FollowError::Blocks { .. } => tracing::warn!(network = %name, %error, "cannot go on yet"),
+    }
+}

@@ -1,0 +1,347 @@
+//! What follows from changed facts and duties: settled duties, standings and history.
+
+use super::{
+    duties,
+    facts::{self, Place},
+    row::{self, CHUNK, bytes, json, millis},
+    transactions,
+};
+use crate::Result;
+use alloy_primitives::B256;
+use postrider_message::{
+    Certainty, Duty, DutyId, DutyKind, DutyState, Fact, FactRecord, HistoryEvent, MessageId,
+    MessageNonce, PayloadHash, Standing, TxHash, UnixMillis, duty, status,
+};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+/// What an operation changed, before anything follows from it.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// Messages that were not known before.
+    pub(super) new_messages: HashSet<MessageId>,
+    /// Messages that are affected whatever happened to facts.
+    pub(super) messages: BTreeSet<MessageId>,
+    /// Facts that were learnt, or became verified.
+    pub(super) learnt: HashSet<B256>,
+    /// Where those stand.
+    pub(super) places: BTreeSet<Place>,
+    /// Facts that were taken back.
+    pub(super) lost: Vec<FactRecord>,
+    /// Duties that are new or were moved.
+    pub(super) duties: HashSet<DutyId>,
+}
+
+/// What followed.
+#[derive(Debug, Default)]
+pub(super) struct Consequences {
+    /// Every message that was computed anew.
+    pub(super) affected: Vec<MessageId>,
+    /// Messages that lost what says they were sent, after this node had attested them.
+    pub(super) signed: Vec<MessageId>,
+}
+
+/// A message as it was before.
+struct Known {
+    id: MessageId,
+    place: Place,
+    payload: PayloadHash,
+    standing: Option<Standing>,
+    proven: bool,
+    gone: bool,
+    sent_transaction: Option<TxHash>,
+}
+
+/// Settles and computes anew every message that `changes` concerns, and writes its history.
+pub(super) async fn follow(
+    conn: &mut SqliteConnection,
+    changes: &Changes,
+    at: UnixMillis,
+) -> Result<Consequences> {
+    let mut lost: HashMap<Place, Vec<&FactRecord>> = HashMap::new();
+    for record in &changes.lost {
+        lost.entry(facts::place(record)).or_default().push(record);
+    }
+    let places: BTreeSet<Place> = changes.places.iter().chain(lost.keys()).copied().collect();
+    let mut affected = changes.messages.clone();
+    affected.extend(&changes.new_messages);
+    affected.extend(messages_at(conn, &places).await?);
+
+    let mut done = Consequences {
+        affected: affected.into_iter().collect(),
+        signed: Vec::new(),
+    };
+    for chunk in done.affected.chunks(CHUNK) {
+        let messages = load(conn, chunk).await?;
+        let places = messages.iter().map(|m| m.place).collect();
+        let known = facts::at_places(conn, &places).await?;
+        let mut duties = duties::of_messages(conn, chunk).await?;
+        let hashes: Vec<TxHash> = known
+            .values()
+            .flatten()
+            .map(|(_, r)| r.observation.transaction)
+            .collect();
+        let ours = transactions::ours(conn, &hashes).await?;
+        let mut history = Vec::new();
+        for message in messages {
+            let about = |r: &FactRecord| facts::concerns(r, message.payload);
+            let known = known
+                .get(&message.place)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let known = known
+                .iter()
+                .filter(|(_, r)| about(r))
+                .cloned()
+                .collect::<Vec<_>>();
+            let lost = lost
+                .get(&message.place)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let lost = lost
+                .iter()
+                .copied()
+                .filter(|r| about(r))
+                .collect::<Vec<_>>();
+            let mut owed = duties.remove(&message.id).unwrap_or_default();
+            if lost.iter().any(|r| r.fact == Fact::Sent) && owed.iter().any(attested) {
+                done.signed.push(message.id);
+            }
+            let mut events = heard(&message, changes, &known, &lost);
+            let known: Vec<FactRecord> = known.into_iter().map(|(_, r)| r).collect();
+            let reopen = !lost.is_empty() || nilified(&events);
+            let moved = settle(&mut owed, &known, &ours, reopen);
+            for (id, duty) in &owed {
+                if moved.contains(id) {
+                    duties::save(conn, *id, duty, at).await?;
+                }
+                if moved.contains(id) || changes.duties.contains(id) {
+                    events.push(HistoryEvent::Duty {
+                        kind: duty.kind,
+                        state: duty.state.clone(),
+                    });
+                }
+            }
+            stand(conn, &message, &known, &owed, &mut events, at).await?;
+            history.extend(events.into_iter().map(|event| (message.id, event)));
+        }
+        append(conn, &history, at).await?;
+    }
+    Ok(done)
+}
+
+fn attested((_, duty): &(DutyId, Duty)) -> bool {
+    duty.kind == DutyKind::Attest && matches!(duty.state, DutyState::Submitted(_) | DutyState::Done)
+}
+
+/// What was taken back and what was learnt, for the message's history.
+fn heard(
+    message: &Known,
+    changes: &Changes,
+    records: &[(B256, FactRecord)],
+    lost: &[&FactRecord],
+) -> Vec<HistoryEvent> {
+    let is_new = changes.new_messages.contains(&message.id);
+    let taken_back = lost.iter().map(|r| HistoryEvent::TakenBack {
+        fact: r.fact.clone(),
+        observation: r.observation.clone(),
+    });
+    let learnt = records
+        .iter()
+        .filter(|(id, _)| is_new || changes.learnt.contains(id))
+        .map(|(_, r)| HistoryEvent::Learnt {
+            fact: r.fact.clone(),
+            certainty: r.certainty,
+            observation: r.observation.clone(),
+        });
+    taken_back.chain(learnt).collect()
+}
+
+fn nilified(events: &[HistoryEvent]) -> bool {
+    events.iter().any(|e| {
+        matches!(
+            e,
+            HistoryEvent::Learnt {
+                fact: Fact::Nilified,
+                ..
+            }
+        )
+    })
+}
+
+/// Moves duties as facts ask; returns those that moved.
+///
+/// A duty that ended is opened again only when a fact went away or undid others: a planner may have
+/// ended it after reading the destination, before the fact that says so is proven.
+fn settle(
+    owed: &mut [(DutyId, Duty)],
+    records: &[FactRecord],
+    ours: &HashSet<TxHash>,
+    reopen: bool,
+) -> HashSet<DutyId> {
+    let mut moved = HashSet::new();
+    for (id, duty) in owed {
+        let next = duty::settle(duty, records, &|hash| ours.contains(&hash));
+        if let Some(state) = next.filter(|state| reopen || !state.is_open()) {
+            duty.state = state;
+            moved.insert(*id);
+        }
+    }
+    moved
+}
+
+/// Computes the message's standing and stores what changed.
+async fn stand(
+    conn: &mut SqliteConnection,
+    known: &Known,
+    records: &[FactRecord],
+    owed: &[(DutyId, Duty)],
+    events: &mut Vec<HistoryEvent>,
+    at: UnixMillis,
+) -> Result<()> {
+    let duties: Vec<Duty> = owed.iter().map(|(_, duty)| duty.clone()).collect();
+    let standing = status::standing(records, &duties);
+    let sent = records
+        .iter()
+        .filter(|r| r.fact == Fact::Sent)
+        .max_by_key(|r| r.certainty);
+    let proven = sent.is_some_and(|r| r.certainty == Certainty::Verified);
+    let sent_transaction = sent.map(|r| r.observation.transaction);
+    // A fact that names a nonce only says nothing about this payload ever having been sent.
+    let named = sent.is_some() || records.iter().any(|r| r.subject.payload.is_some());
+    let tried = duties
+        .iter()
+        .any(|d| d.attempts > 0 || matches!(d.state, DutyState::Submitted(_)));
+    let gone = !named && !tried;
+
+    let moved = known.standing.as_ref() != Some(&standing);
+    if moved {
+        events.push(HistoryEvent::Standing(standing.clone()));
+    }
+    let same =
+        (known.proven, known.gone, known.sent_transaction) == (proven, gone, sent_transaction);
+    if events.is_empty() && same {
+        return Ok(());
+    }
+    sqlx::query(
+        "UPDATE messages SET status = ?, standing = ?, proven = ?, gone = ?, \
+         sent_transaction = ?, updated_at = ? WHERE id = ?",
+    )
+    .bind(standing.status.as_str())
+    .bind(json(&standing)?)
+    .bind(proven)
+    .bind(gone)
+    .bind(sent_transaction.map(|hash| bytes(hash.0)))
+    .bind(millis(at))
+    .bind(bytes(known.id.0))
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn append(
+    conn: &mut SqliteConnection,
+    history: &[(MessageId, HistoryEvent)],
+    at: UnixMillis,
+) -> Result<()> {
+    for chunk in history.chunks(CHUNK) {
+        let texts = chunk
+            .iter()
+            .map(|(_, event)| json(event))
+            .collect::<Result<Vec<_>>>()?;
+        let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO history (message, at, event) ");
+        query.push_values(
+            chunk.iter().zip(texts),
+            |mut values, ((message, _), text)| {
+                values
+                    .push_bind(bytes(message.0))
+                    .push_bind(millis(at))
+                    .push_bind(text);
+            },
+        );
+        query.build().persistent(false).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+async fn messages_at(
+    conn: &mut SqliteConnection,
+    places: &BTreeSet<Place>,
+) -> Result<Vec<MessageId>> {
+    let mut found = Vec::new();
+    let places: Vec<_> = places.iter().collect();
+    for chunk in places.chunks(CHUNK) {
+        let mut query = QueryBuilder::<Sqlite>::new("WITH wanted (lane, nonce) AS (");
+        facts::push_places(&mut query, chunk);
+        query.push(
+            ") SELECT m.id FROM wanted w CROSS JOIN messages m \
+             WHERE m.lane = w.lane AND m.nonce = w.nonce",
+        );
+        for r in query
+            .build()
+            .persistent(false)
+            .fetch_all(&mut *conn)
+            .await?
+        {
+            found.push(row::get_hash(&r, "id")?);
+        }
+    }
+    Ok(found)
+}
+
+async fn load(conn: &mut SqliteConnection, ids: &[MessageId]) -> Result<Vec<Known>> {
+    let mut query = QueryBuilder::<Sqlite>::new(
+        "SELECT id, lane, nonce, payload_hash, standing, proven, gone, sent_transaction \
+         FROM messages WHERE id IN (",
+    );
+    let mut list = query.separated(", ");
+    for id in ids {
+        list.push_bind(bytes(id.0));
+    }
+    query.push(") ORDER BY sequence");
+    let rows = query
+        .build()
+        .persistent(false)
+        .fetch_all(&mut *conn)
+        .await?;
+    rows.iter()
+        .map(|r| {
+            let nonce = MessageNonce(row::get_number(r, "nonce")?);
+            Ok(Known {
+                id: row::get_hash(r, "id")?,
+                place: (row::get_hash(r, "lane")?, nonce),
+                payload: row::get_hash(r, "payload_hash")?,
+                standing: row::standing(r)?,
+                proven: r.try_get("proven")?,
+                gone: r.try_get("gone")?,
+                sent_transaction: row::get_optional_hash(r, "sent_transaction")?,
+            })
+        })
+        .collect()
+}
+
+/// The newest entries of a message's history, oldest first.
+pub(super) async fn history(
+    conn: &mut SqliteConnection,
+    message: MessageId,
+    limit: u32,
+) -> Result<Vec<postrider_message::HistoryEntry>> {
+    let rows = sqlx::query(
+        "SELECT sequence, at, event FROM history WHERE message = ? ORDER BY sequence DESC LIMIT ?",
+    )
+    .bind(bytes(message.0))
+    .bind(limit)
+    .fetch_all(conn)
+    .await?;
+    rows.iter()
+        .rev()
+        .map(|r| {
+            Ok(postrider_message::HistoryEntry {
+                sequence: row::get_count(r, "sequence")?,
+                message,
+                at: row::get_time(r, "at")?,
+                event: row::get_json(r, "event")?,
+            })
+        })
+        .collect()
+}
