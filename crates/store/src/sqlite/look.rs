@@ -1,9 +1,9 @@
 //! What a person looks at: lists, one message with all about it, lanes and alarms.
 
 use super::{
-    duties, facts, messages,
+    duties, facts, flight, messages,
     row::{self, bytes, get_count, get_hash, get_named, millis},
-    settle, transactions,
+    settle,
 };
 use crate::{
     Found, LaneRow, MAX_LOOK, MessageDetail, MessageFilter, MessageRow, Result, StoreError,
@@ -174,7 +174,7 @@ pub(super) async fn detail(
             .filter(|record| facts::concerns(record, payload))
             .collect(),
         duties,
-        transactions: transactions::of_message(conn, id).await?,
+        transactions: flight::of_message(conn, id).await?,
         history: settle::history(conn, id, MAX_LOOK).await?,
         message,
     }))

@@ -5,6 +5,7 @@
 
 mod duties;
 mod facts;
+mod flight;
 mod look;
 mod messages;
 mod record;
@@ -63,13 +64,7 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true);
-        // After an error such as a full disk SQLite ends the transaction by itself, which the driver
-        // does not notice: such a connection would never write again, so it gives way to a new one.
-        let write = SqlitePoolOptions::new()
-            .max_connections(1)
-            .before_acquire(|connection, _| {
-                Box::pin(async move { Ok(!connection.is_in_transaction()) })
-            })
+        let write = pool(1)
             .connect_with(options)
             .await
             .map_err(|e| opening(e, &path))?;
@@ -148,9 +143,18 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-async fn readers(path: &Path) -> Result<SqlitePool> {
+/// After an error such as a full disk SQLite ends the transaction by itself, which the driver does
+/// not notice: such a connection would never be of use again, so it gives way to a new one.
+fn pool(connections: u32) -> SqlitePoolOptions {
     SqlitePoolOptions::new()
-        .max_connections(READERS)
+        .max_connections(connections)
+        .before_acquire(|connection, _| {
+            Box::pin(async move { Ok(!connection.is_in_transaction()) })
+        })
+}
+
+async fn readers(path: &Path) -> Result<SqlitePool> {
+    pool(READERS)
         .connect_with(options(path).read_only(true))
         .await
         .map_err(|e| opening(e, path))
@@ -249,11 +253,11 @@ impl Store for SqliteStore {
     }
 
     async fn in_flight(&self, network: &NetworkName, signer: &str) -> Result<Vec<InFlight>> {
-        snapshot!(self, transactions::in_flight, network, signer)
+        snapshot!(self, flight::in_flight, network, signer)
     }
 
     async fn next_nonce(&self, network: &NetworkName, signer: &str) -> Result<Option<u64>> {
-        snapshot!(self, transactions::next_nonce, network, signer)
+        snapshot!(self, flight::next_nonce, network, signer)
     }
 
     async fn transaction_included(
@@ -275,7 +279,7 @@ impl Store for SqliteStore {
     }
 
     async fn is_ours(&self, hashes: &[TxHash]) -> Result<HashSet<TxHash>> {
-        snapshot!(self, transactions::ours, hashes)
+        snapshot!(self, flight::ours, hashes)
     }
 
     async fn set_condition(&self, network: &NetworkName, why: Option<Reason>) -> Result<()> {

@@ -3,8 +3,8 @@
 use super::{
     duties,
     facts::{self, Place},
+    flight,
     row::{self, CHUNK, bytes, json, millis},
-    transactions,
 };
 use crate::Result;
 use alloy_primitives::B256;
@@ -81,7 +81,7 @@ pub(super) async fn follow(
             .flatten()
             .map(|(_, r)| r.observation.transaction)
             .collect();
-        let ours = transactions::ours(conn, &hashes).await?;
+        let ours = flight::ours(conn, &hashes).await?;
         let mut history = Vec::new();
         for message in messages {
             let about = |r: &FactRecord| facts::concerns(r, message.payload);

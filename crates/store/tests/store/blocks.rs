@@ -307,7 +307,7 @@ async fn r9_going_back_takes_back_and_names_what_was_signed() {
     assert!(open.iter().all(|o| o.message == kept) && open.len() == 2);
 
     // The same messages in another block at the same height.
-    let mut again = sending(2, &[two.clone()]);
+    let mut again = sending(2, std::slice::from_ref(&two));
     again.blocks = vec![block_of(1, 2)];
     again.facts[0].observation.block = block_of(1, 2);
     world.store.record_blocks(again).await.unwrap();
@@ -394,4 +394,36 @@ async fn a_thousand_messages_are_one_batch() {
             .unwrap(),
         []
     );
+}
+
+#[tokio::test]
+async fn r4_an_operation_that_is_dropped_half_way_happens_not_at_all_or_entirely() {
+    let world = World::new().await;
+    let mut height = 0;
+    for polls in 0..60 {
+        let mut operation = Box::pin(
+            world
+                .store
+                .record_blocks(sending(height + 1, &[message(height + 1)])),
+        );
+        for _ in 0..polls {
+            let once = std::time::Duration::from_micros(50);
+            if tokio::time::timeout(once, &mut operation).await.is_ok() {
+                break;
+            }
+        }
+        drop(operation);
+        let world = &world.store;
+        // Through the writing connection, which first ends what was dropped.
+        world.move_duties(vec![], UnixMillis(1)).await.unwrap();
+        let cursor = world.cursor(&network("alpha")).await.unwrap();
+        height = cursor.map_or(0, |c| c.tip.height.0);
+        let counts = world.counts().await.unwrap();
+        assert_eq!(counts.first().map_or(0, |(_, n)| *n), height);
+    }
+    world
+        .store
+        .record_blocks(sending(height + 1, &[message(height + 1)]))
+        .await
+        .unwrap();
 }
