@@ -12,7 +12,7 @@
 use crate::key::Attestable;
 use alloy_primitives::{Address, B256};
 use sqlx::{
-    Row, SqlitePool,
+    Connection, Row, SqlitePool,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use std::{
@@ -419,6 +419,10 @@ async fn connect(path: &Path, create: bool) -> Result<SqlitePool, JournalError> 
         .busy_timeout(Duration::from_secs(10));
     SqlitePoolOptions::new()
         .max_connections(1)
+        // On a full disk SQLite ends a transaction by itself, and the connection would be unusable.
+        .before_acquire(|connection, _| {
+            Box::pin(async move { Ok(!connection.is_in_transaction()) })
+        })
         .connect_with(options)
         .await
         .map_err(|source| JournalError::Database {

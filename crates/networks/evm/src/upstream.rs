@@ -35,6 +35,8 @@ pub struct EthCall {
     pub data: Bytes,
     /// The value sent along, in wei.
     pub value: U256,
+    /// The most gas it may use; the node's own bound if none.
+    pub gas: Option<u64>,
 }
 
 impl EthCall {
@@ -46,11 +48,17 @@ impl EthCall {
             to,
             data: data.into(),
             value: U256::ZERO,
+            gas: None,
         }
     }
 
     fn to_json(&self) -> serde_json::Value {
-        json!({ "from": self.from, "to": self.to, "data": self.data, "value": self.value })
+        let mut call =
+            json!({ "from": self.from, "to": self.to, "data": self.data, "value": self.value });
+        if let (Some(gas), Some(fields)) = (self.gas, call.as_object_mut()) {
+            fields.insert("gas".into(), json!(U64::from(gas)));
+        }
+        call
     }
 }
 

@@ -209,6 +209,8 @@ sol! {
         function quorum() external view returns (uint64);
         function signerSize() external view returns (uint256);
         function isSigner(address signer) external view returns (bool);
+        /// As `isSigner`; DVNs of every age have it.
+        function signers(address signer) external view returns (bool);
         function hasRole(bytes32 role, address account) external view returns (bool);
         function hashCallData(uint32 vid, address target, bytes callData, uint256 expiration)
             external pure returns (bytes32);

@@ -4,9 +4,9 @@
 //! together.
 
 use crate::{
-    contracts::{self, Dvn, EndpointV2, OApp, ReceiveUln302, UlnConfig},
+    contracts::{self, ADMIN_ROLE, Dvn, EndpointV2, OApp, ReceiveUln302, UlnConfig},
     events::Origin,
-    wire::{Guid, HeaderHash, PacketHeader, PayloadHash},
+    wire::{Eid, Guid, HeaderHash, PacketHeader, PayloadHash},
 };
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::SolCall;
@@ -63,6 +63,15 @@ pub enum Question {
     Vid(Address),
     /// `DVN.quorum`.
     Quorum(Address),
+    /// `DVN.signers`: whether the DVN counts this address' signatures.
+    Signer(Address, Address),
+    /// `hasRole` with the admin role, of a DVN or an executor: whether the second address may make
+    /// it work.
+    Admin(Address, Address),
+    /// `EndpointV2.eid`.
+    Eid,
+    /// `version` of a send or a receive library.
+    Version(Address),
 }
 
 /// A call of `EndpointV2.lzReceive`.
@@ -151,6 +160,12 @@ impl Question {
             },
             Self::Vid(dvn) => ask(*dvn, &Dvn::vidCall {}),
             Self::Quorum(dvn) => ask(*dvn, &Dvn::quorumCall {}),
+            Self::Signer(dvn, signer) => ask(*dvn, &Dvn::signersCall { signer: *signer }),
+            Self::Admin(worker, account) => {
+                ask(*worker, &Dvn::hasRoleCall { role: ADMIN_ROLE, account: *account })
+            }
+            Self::Eid => ask(endpoint, &EndpointV2::eidCall {}),
+            Self::Version(library) => ask(*library, &ReceiveUln302::versionCall {}),
         }
     }
 }
@@ -229,7 +244,9 @@ impl View {
         Some(found.submitted.then_some(found.confirmations))
     }
 
-    pub(crate) fn vid(&self, dvn: Address) -> Option<u32> {
+    /// The verifier id that the DVN's signatures are bound to.
+    #[must_use]
+    pub fn vid(&self, dvn: Address) -> Option<u32> {
         self.decoded::<Dvn::vidCall>(&Question::Vid(dvn))
     }
 
@@ -237,5 +254,30 @@ impl View {
     #[must_use]
     pub fn quorum(&self, dvn: Address) -> Option<u64> {
         self.decoded::<Dvn::quorumCall>(&Question::Quorum(dvn))
+    }
+
+    /// Whether the DVN counts `signer`'s signatures.
+    #[must_use]
+    pub fn is_signer(&self, dvn: Address, signer: Address) -> Option<bool> {
+        self.decoded::<Dvn::signersCall>(&Question::Signer(dvn, signer))
+    }
+
+    /// Whether `account` may make the DVN or executor `worker` work.
+    #[must_use]
+    pub fn is_admin(&self, worker: Address, account: Address) -> Option<bool> {
+        self.decoded::<Dvn::hasRoleCall>(&Question::Admin(worker, account))
+    }
+
+    /// The endpoint's id.
+    #[must_use]
+    pub fn eid(&self) -> Option<Eid> {
+        self.decoded::<EndpointV2::eidCall>(&Question::Eid).map(Eid)
+    }
+
+    /// A library's version: major, minor, and the endpoint's.
+    #[must_use]
+    pub fn version(&self, library: Address) -> Option<(u64, u8, u8)> {
+        let version = self.decoded::<ReceiveUln302::versionCall>(&Question::Version(library))?;
+        Some((version.major, version.minor, version.endpointVersion))
     }
 }
