@@ -18,7 +18,7 @@ use postrider_message::{
 use postrider_signing::{Attestable, AttestingKey, Intent, Journal, Refusal};
 use postrider_store::{DutyMove, OpenDuty, StoreError};
 use postrider_verification::{
-    Shortfall, Verdict, Verified,
+    Verdict, Verified,
     evm::{AnchoredBlock, ReceiptEvidence, SentMessage, prove_sent},
 };
 use std::collections::{BTreeMap, HashMap};
@@ -206,8 +206,7 @@ async fn prove<'a>(
         .into_iter()
         .map(|(id, block, bytes)| (id, (block, bytes)))
         .collect();
-    let mut blocks: BTreeMap<(NetworkName, u64), Result<AnchoredBlock, Shortfall>> =
-        BTreeMap::new();
+    let mut blocks: BTreeMap<(NetworkName, u64), Result<AnchoredBlock, Reason>> = BTreeMap::new();
     let mut proven = Vec::new();
     for wanted in wanted {
         let open = wanted.open;
@@ -239,28 +238,27 @@ async fn prove<'a>(
                     });
                 }
             },
-            Some(Err(short)) => {
-                let reason = crate::planner::quorum_lost(&source, *short);
-                signed.moves.push(later(open, reason, now));
-            }
+            Some(Err(reason)) => signed.moves.push(later(open, reason.clone(), now)),
             None => {}
         }
     }
     Ok(proven)
 }
 
+/// Anchors the block anew, or says why that cannot be done now.
 async fn anchor(
     context: &Context,
     source: &NetworkName,
     block: BlockRef,
-) -> Result<AnchoredBlock, Shortfall> {
-    let short = Shortfall { agreeing: 0, needed: 1, configured: 0 };
-    let network = context.network(source).ok_or(short)?;
-    let heads = network.upstreams.heads().await?;
+) -> Result<AnchoredBlock, Reason> {
+    let not_final = Reason::AwaitingFinality { network: source.clone(), more: 0 };
+    let Some(network) = context.network(source) else { return Err(not_final) };
+    let lost = |short| crate::planner::quorum_lost(source, short);
+    let heads = network.upstreams.heads().await.map_err(lost)?;
     if heads.final_height.is_none_or(|last| last < block.height) {
-        return Err(short);
+        return Err(not_final);
     }
-    network.upstreams.anchor_final(block.height, &heads).await
+    network.upstreams.anchor_final(block.height, &heads).await.map_err(lost)
 }
 
 fn verdict(

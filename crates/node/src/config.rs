@@ -238,6 +238,11 @@ fn deployment(
         "use separate keys",
     );
     demand(
+        table.min_confirmations == 0,
+        "`min_confirmations` is 0, so a block could be signed for as it appears",
+        "set it to 1 or more",
+    );
+    demand(
         table.receive_libraries.is_empty() && has(Role::Attest),
         "no receive library is pinned, so nothing could be attested",
         "list the libraries you trust in `receive_libraries`",

@@ -6,7 +6,7 @@ use crate::{
     submit::{Outgoing, Submitter},
 };
 use postrider_layerzero::{
-    Action, Decision, Deployment, PlanPolicy, View,
+    Action, Decision, Deployment, View,
     plan::{Job, plan, questions},
 };
 use postrider_message::{
@@ -33,7 +33,6 @@ pub struct Planner {
     deployment: Deployment,
     submitter: Arc<Submitter>,
     attester: Option<Attester>,
-    min_confirmations: Confirmations,
 }
 
 /// The reason that stands for a missing quorum.
@@ -64,12 +63,7 @@ impl Planner {
         submitter: Arc<Submitter>,
         attester: Option<Attester>,
     ) -> Self {
-        let min_confirmations = context
-            .config
-            .layerzero
-            .get(&network.name)
-            .map_or(Confirmations(1), |c| c.min_confirmations);
-        Self { context, network, deployment, submitter, attester, min_confirmations }
+        Self { context, network, deployment, submitter, attester }
     }
 
     /// Plans until cancelled.
@@ -103,12 +97,11 @@ impl Planner {
         self.without_effect(&open, now).await?;
         open.retain(|o| !matches!(o.duty.state, DutyState::Submitted(_)));
         let jobs: Vec<Job<'_>> = open.iter().map(|o| self.job(o)).collect();
-        let policy = PlanPolicy { min_confirmations: self.min_confirmations, now };
-        let view = match self.view(&jobs, &policy).await {
+        let view = match self.view(&jobs).await {
             Ok(view) => view,
             Err(short) => return self.wait_for_quorum(&open, short, now).await,
         };
-        let decisions = plan(&jobs, &view, &self.deployment, &policy);
+        let decisions = plan(&jobs, &view, &self.deployment);
         self.carry_out(&open, decisions, &view, now).await
     }
 
@@ -127,12 +120,18 @@ impl Planner {
             message: &open.message,
             facts: &open.facts,
             depth: Confirmations(depth),
+            min_confirmations: self
+                .context
+                .config
+                .layerzero
+                .get(source)
+                .map_or(Confirmations(1), |c| c.min_confirmations),
         }
     }
 
     /// One view of the newest state, read by the quorum.
-    async fn view(&self, jobs: &[Job<'_>], policy: &PlanPolicy) -> Result<View, Shortfall> {
-        let questions = questions(jobs, &self.deployment, policy);
+    async fn view(&self, jobs: &[Job<'_>]) -> Result<View, Shortfall> {
+        let questions = questions(jobs, &self.deployment);
         let endpoint = self.deployment.endpoint;
         let calls: Vec<_> = questions.iter().map(|q| q.call(endpoint)).collect();
         if calls.is_empty() {

@@ -18,6 +18,7 @@ pub enum Keys {
     /// List the keys.
     List {
         #[command(flatten)]
+        /// Which configuration to use.
         config: ConfigFile,
     },
     /// Begin the signing journal of a key that may have signed before, because its journal is lost

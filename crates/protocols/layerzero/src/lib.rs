@@ -20,5 +20,5 @@ pub mod wire;
 pub use attestation::{DvnAttestation, DvnTarget, NotAttestable};
 pub use decode::{Delivery, LoggedFact, delivers};
 pub use deployment::{Deployment, Deployments, header_of, topics};
-pub use plan::{Action, Decision, PlanPolicy, plan};
+pub use plan::{Action, Decision, plan};
 pub use view::{Question, View};

@@ -21,7 +21,7 @@ use alloy_sol_types::{SolCall, SolError};
 use postrider_evm::{CallOutcome, transaction::Payload};
 use postrider_message::{
     Confirmations, Duty, DutyId, DutyKind, DutyState, Fact, FactRecord, Message, MessageNonce,
-    Reason, UnixMillis,
+    Reason,
 };
 use std::collections::BTreeSet;
 
@@ -39,15 +39,8 @@ pub struct Job<'a> {
     pub facts: &'a [FactRecord],
     /// How many blocks the source's quorum sees on top of the message's.
     pub depth: Confirmations,
-}
-
-/// What the operator set.
-#[derive(Debug, Clone, Copy)]
-pub struct PlanPolicy {
-    /// The least depth we attest, whatever the receiver asks for.
+    /// The least depth the operator lets us attest for messages from there.
     pub min_confirmations: Confirmations,
-    /// The time now.
-    pub now: UnixMillis,
 }
 
 /// What becomes of a duty.
@@ -112,11 +105,11 @@ impl Parsed {
 }
 
 /// Why a job need not ask the destination anything yet; `None` if it must.
-fn too_early(job: &Job<'_>, policy: &PlanPolicy) -> Option<Reason> {
+fn too_early(job: &Job<'_>) -> Option<Reason> {
     let heard = |wanted: fn(&Fact) -> bool| job.facts.iter().any(|r| wanted(&r.fact));
     match job.duty.kind {
         DutyKind::Attest => {
-            let more = policy.min_confirmations.0.checked_sub(job.depth.0).filter(|m| *m > 0)?;
+            let more = job.min_confirmations.0.checked_sub(job.depth.0).filter(|m| *m > 0)?;
             let network = job.message.lane.source.network.clone();
             Some(Reason::AwaitingConfirmations { network, more })
         }
@@ -130,10 +123,10 @@ fn too_early(job: &Job<'_>, policy: &PlanPolicy) -> Option<Reason> {
 
 /// What must be known to decide about `jobs`, each question once.
 #[must_use]
-pub fn questions(jobs: &[Job<'_>], here: &Deployment, policy: &PlanPolicy) -> Vec<Question> {
+pub fn questions(jobs: &[Job<'_>], here: &Deployment) -> Vec<Question> {
     let mut asked = std::collections::HashSet::new();
     let mut questions = Vec::new();
-    for job in jobs.iter().filter(|job| too_early(job, policy).is_none()) {
+    for job in jobs.iter().filter(|job| too_early(job).is_none()) {
         let Ok(parsed) = Parsed::of(job) else { continue };
         let wanted = match job.duty.kind {
             DutyKind::Attest => attest_questions(&parsed, here),
@@ -151,15 +144,14 @@ pub fn plan(
     jobs: &[Job<'_>],
     view: &View,
     here: &Deployment,
-    policy: &PlanPolicy,
 ) -> Vec<Decision> {
     jobs.iter()
-        .map(|job| Decision { duty: job.duty.id(), action: decide(job, view, here, policy) })
+        .map(|job| Decision { duty: job.duty.id(), action: decide(job, view, here) })
         .collect()
 }
 
-fn decide(job: &Job<'_>, view: &View, here: &Deployment, policy: &PlanPolicy) -> Action {
-    if let Some(reason) = too_early(job, policy) {
+fn decide(job: &Job<'_>, view: &View, here: &Deployment) -> Action {
+    if let Some(reason) = too_early(job) {
         return Action::Become(DutyState::Waiting(reason));
     }
     let parsed = match Parsed::of(job) {
@@ -167,7 +159,7 @@ fn decide(job: &Job<'_>, view: &View, here: &Deployment, policy: &PlanPolicy) ->
         Err(reason) => return Action::Become(DutyState::Held(reason)),
     };
     let decided = match job.duty.kind {
-        DutyKind::Attest => attest(job, &parsed, view, here, policy),
+        DutyKind::Attest => attest(job, &parsed, view, here),
         DutyKind::Commit => commit(job, &parsed, view, here),
         DutyKind::Execute => execute::decide(job, &parsed, view, here),
     };
@@ -199,7 +191,6 @@ fn attest(
     parsed: &Parsed,
     view: &View,
     here: &Deployment,
-    policy: &PlanPolicy,
 ) -> Option<Action> {
     let dvn = here.dvn?;
     if is_past(parsed, view)? || view.committed(parsed.pathway, parsed.nonce())? == parsed.payload_hash.0
@@ -217,7 +208,7 @@ fn attest(
     if !config.requiredDVNs.contains(&dvn) && !config.optionalDVNs.contains(&dvn) {
         return Some(Action::TryLater(Reason::AttesterNotCounted { attester: text(dvn) }));
     }
-    let needed = Confirmations(config.confirmations.max(policy.min_confirmations.0));
+    let needed = Confirmations(config.confirmations.max(job.min_confirmations.0));
     let standing = view.attested(&parsed.attested(library, dvn))?;
     if standing.is_some_and(|depth| depth >= config.confirmations) {
         return Some(seen_on_destination(job));
@@ -234,11 +225,13 @@ fn attest(
 
 /// R5: a receive side that asks for nobody is not one to sign for.
 fn unsafe_config(config: &UlnConfig) -> Option<Reason> {
+    let no_depth = config.confirmations == 0;
     let asks_nobody = config.requiredDVNs.is_empty() && config.optionalDVNThreshold == 0;
     let has_zero = config.requiredDVNs.iter().chain(&config.optionalDVNs).any(|a| a.is_zero());
-    let detail = match (asks_nobody, has_zero) {
-        (true, _) => "no attester is asked for",
-        (_, true) => "the zero address is an attester",
+    let detail = match (asks_nobody, has_zero, no_depth) {
+        (true, _, _) => "no attester is asked for",
+        (_, true, _) => "the zero address is an attester",
+        (_, _, true) => "no confirmations are asked for",
         _ => return None,
     };
     Some(Reason::UnsafeConfiguration { detail: detail.into() })

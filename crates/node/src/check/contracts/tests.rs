@@ -82,7 +82,7 @@ fn nothing_is_found_where_all_agrees() {
 fn each_difference_is_one_finding_at_its_place() {
     let library = |a: Address, setting: &str| format!("layerzero.alpha.{setting}.{a:#x}");
     let cases: Vec<(Question, CallOutcome, String, &str)> = vec![
-        (Question::Eid, words(&[30_102]), "layerzero.alpha.eid".into(), "is 30102, not 30101"),
+        (Question::Eid, words(&[60_101]), "layerzero.alpha.eid".into(), "is 60101, not 30101"),
         (Question::Version(SEND), words(&[2, 0, 1]), library(SEND, "send_libraries"), "2.0.1"),
         (
             Question::Version(RECEIVE),
