@@ -80,8 +80,8 @@ fn next(path: &Path) -> Vec<String> {
     vec![
         format!("edit {}: your networks, upstreams and contracts", path.display()),
         format!(
-            "postrider keys new payer{option}, and for each DVN key: postrider keys new NAME \
-             --purpose attest{option}"
+            "postrider keys new NAME{option} for each `signer`, and with --purpose attest for each \
+             of the DVN's keys"
         ),
         format!("postrider check{option}"),
         format!("postrider start{option}"),

@@ -91,10 +91,17 @@ fn unusable(place: &str, network: &Network, error: &UpstreamError, findings: &mu
         findings.error(place, error.to_string(), risk, &remedy);
         return;
     }
+    let risk = match error {
+        UpstreamError::Garbage(_) => {
+            "this node may not sign for this network: its format is not understood, or what answers \
+             is no node"
+        }
+        _ => "it does not count in the quorum; with too few upstreams the network stands still",
+    };
     findings.error(
         place,
         format!("it gives no usable answer: {error}"),
-        "it does not count in the quorum; with too few upstreams the network stands still",
+        risk,
         "see that it runs and that its `url` is right, or replace it",
     );
 }
@@ -156,7 +163,7 @@ pub(super) async fn quorum(network: &Network, findings: &mut Findings) -> Option
                 &place,
                 short.to_string(),
                 "nothing from this network is verified, and nothing is signed, until a quorum agrees",
-                "bring the upstreams named above back, or add some of other operators",
+                "bring the upstreams that give no answer back, or add some of other operators",
             );
         })
         .ok()
@@ -227,12 +234,13 @@ pub(super) async fn format(network: &Network, anchor: &AnchoredBlock, findings: 
                 "messages can be proven only with what the other upstreams give",
                 "use an upstream with `eth_getBlockReceipts` that changes nothing",
             ),
-            (false, NotProven::Upstream(_)) => findings.error(
-                &place_of(network, name),
-                format!("it does not give recent blocks with their receipts: {error}"),
-                "no message from this network can be proven",
-                "use an upstream with `eth_getBlockReceipts`",
-            ),
+            (false, NotProven::Upstream(e)) if !matches!(e, UpstreamError::Garbage(_)) => findings
+                .error(
+                    &place_of(network, name),
+                    format!("it does not give recent blocks with their receipts: {error}"),
+                    "no message from this network can be proven",
+                    "use an upstream with `eth_getBlockReceipts`",
+                ),
             (false, _) => {
                 findings.error(
                     &place,

@@ -1,0 +1,48 @@
+//! Messages between real chains, through real processes.
+
+mod support;
+
+use postrider_devnet::layerzero::DEFAULT_OPTIONS;
+use postrider_message::{DutyKind, DutyState, Fact};
+use support::{Setup, World, assert_executed};
+
+/// Both ways, many at once, several in one transaction; two nodes with different keys and upstreams
+/// are two required DVNs.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_required_dvns_bring_many_messages_both_ways() {
+    let world = World::started(Setup { nodes: 2, ..Setup::default() }).await;
+    let (alpha, beta) = (world.alpha(), world.beta());
+    let (to_alpha, to_beta) = (alpha.deployment().eid, beta.deployment().eid);
+    alpha.apps().send_mock_burst(to_beta, "burst", 12, &DEFAULT_OPTIONS).await.unwrap();
+    beta.apps().send_mock_burst(to_alpha, "back", 8, &DEFAULT_OPTIONS).await.unwrap();
+    let texts = ["one", "two", "three", "four", "five"];
+    alpha.apps().send_mock_many_in_one_tx(to_beta, &texts, &DEFAULT_OPTIONS).await.unwrap();
+
+    for node in &world.nodes {
+        assert_executed(&node.settled(25).await, 25);
+    }
+    for detail in world.nodes[0].details().await {
+        let mut attesters: Vec<_> = detail
+            .facts
+            .iter()
+            .filter_map(|r| match &r.fact {
+                Fact::Attested { by, .. } => Some(by.clone()),
+                _ => None,
+            })
+            .collect();
+        attesters.sort();
+        attesters.dedup();
+        assert_eq!(attesters.len(), 2, "two DVNs attest each message: {detail:?}");
+        let executed = detail.facts.iter().filter(|r| matches!(r.fact, Fact::Executed)).count();
+        assert_eq!(executed, 1);
+        for duty in &detail.duties {
+            assert_eq!(duty.state, DutyState::Done, "{duty:?}");
+        }
+    }
+    for detail in world.nodes[1].details().await {
+        let kinds: Vec<_> = detail.duties.iter().map(|d| d.kind).collect();
+        assert_eq!(kinds, [DutyKind::Attest], "the second node attests only");
+    }
+    let heard = world.beta().apps().read_mock_data().await.unwrap();
+    assert!(heard.starts_with("burst") || texts.contains(&heard.as_str()), "{heard}");
+}
