@@ -106,7 +106,8 @@ impl PasswordArgs {
                 .map_err(Failure::io(format!("the password file {}", file.display())))?,
             None => std::env::var("POSTRIDER_PASSWORD").map_err(|_| {
                 Failure::Other(
-                    "the keys need a password: give --password-file or set POSTRIDER_PASSWORD".into(),
+                    "the keys need a password: give --password-file or set POSTRIDER_PASSWORD"
+                        .into(),
                 )
             })?,
         };

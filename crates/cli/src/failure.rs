@@ -26,7 +26,7 @@ pub enum Failure {
     Journal(#[from] JournalError),
     /// The node.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Start(Box<StartError>),
     /// The development network.
     #[error(transparent)]
     Devnet(#[from] DevnetError),
@@ -47,6 +47,12 @@ pub enum Failure {
     /// Anything that needs only words.
     #[error("{0}")]
     Other(String),
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        Self::Start(Box::new(error))
+    }
 }
 
 impl Failure {

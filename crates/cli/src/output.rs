@@ -53,7 +53,10 @@ impl Output {
 
     /// A failure: text on standard error, and with JSON a document on standard output.
     pub fn failure(&self, failure: &Failure) {
-        self.document(&serde_json::json!({ "error": failure.to_string() }));
+        // A command that found problems, or told what was not delivered, has printed its document.
+        if !matches!(failure, Failure::Check(_) | Failure::NotDelivered(_)) {
+            self.document(&serde_json::json!({ "error": failure.to_string() }));
+        }
         self.note(&format!("postrider: {failure}"));
     }
 

@@ -1,8 +1,6 @@
 //! A message's way in stages, with the time each took.
 
-use postrider_message::{
-    Certainty, Fact, FactRecord, HistoryEvent, Outcome, Standing, UnixMillis,
-};
+use postrider_message::{Certainty, Fact, FactRecord, HistoryEvent, Outcome, Standing, UnixMillis};
 use postrider_store::MessageDetail;
 use serde::Serialize;
 
@@ -73,7 +71,11 @@ pub fn stages(detail: &MessageDetail) -> Vec<Stage> {
         if let Some(at) = verified_at(detail, |f| matches!(f, Fact::Sent)) {
             let block = sent.observation.block;
             add("final", at, format!("the quorum agreed on the chain of {block}"));
-            add("proven", at, format!("its receipt leads to the receipts root of {}", block.height));
+            add(
+                "proven",
+                at,
+                format!("its receipt leads to the receipts root of {}", block.height),
+            );
         }
     }
     let last_attested = fact(|f| matches!(f, Fact::Attested { .. })).max_by_key(|r| r.at);

@@ -51,7 +51,7 @@ pub struct NodeKeys {
     pub payer: Address,
 }
 
-fn key(name: String) -> Result<KeyName, Failure> {
+fn key(name: &str) -> Result<KeyName, Failure> {
     name.parse().map_err(|e| Failure::Other(format!("{e}")))
 }
 
@@ -85,7 +85,7 @@ impl Workspace {
         let existing = store.names()?;
         let mut addresses = Vec::new();
         for role in ["dvn-1", "dvn-2", "payer"] {
-            let name = key(format!("{network}-{role}"))?;
+            let name = key(&format!("{network}-{role}"))?;
             if existing.contains(&name) {
                 addresses.push(store.transaction_key(&name, &password)?.address());
                 continue;
@@ -122,18 +122,32 @@ impl Workspace {
     ) -> Result<(), std::fmt::Error> {
         let dvn = at.dvns.get(self.dvn).copied().unwrap_or_default();
         writeln!(text, "\n[networks.{name}]\nkind = \"evm\"\nchain_id = {}", at.chain_id)?;
-        writeln!(text, "quorum = {}\nfinality = {{ confirmations = {} }}", self.quorum, self.confirmations)?;
+        writeln!(
+            text,
+            "quorum = {}\nfinality = {{ confirmations = {} }}",
+            self.quorum, self.confirmations
+        )?;
         writeln!(text, "poll_ms = {}\nstart_height = {}", self.poll_ms, at.start_block)?;
         writeln!(text, "signer = \"{name}-payer\"\nupstreams = [")?;
         for UpstreamLine { name, operator, url } in upstreams {
-            writeln!(text, "    {{ name = \"{name}\", operator = \"{operator}\", url = \"{url}\", timeout_ms = 3000 }},")?;
+            writeln!(
+                text,
+                "    {{ name = \"{name}\", operator = \"{operator}\", url = \"{url}\", timeout_ms = 3000 }},"
+            )?;
         }
         let roles = if self.executes { "\"attest\", \"execute\"" } else { "\"attest\"" };
-        writeln!(text, "]\n\n[layerzero.{name}]\neid = {}\nendpoint = \"{:#x}\"", at.eid, at.endpoint)?;
+        writeln!(
+            text,
+            "]\n\n[layerzero.{name}]\neid = {}\nendpoint = \"{:#x}\"",
+            at.eid, at.endpoint
+        )?;
         writeln!(text, "send_libraries = [\"{:#x}\"]", at.send_uln)?;
         writeln!(text, "receive_libraries = [\"{:#x}\"]", at.receive_uln)?;
         writeln!(text, "roles = [{roles}]\nexecutor = \"{:#x}\"", at.executor)?;
-        writeln!(text, "dvn = {{ address = \"{dvn:#x}\", keys = [\"{name}-dvn-1\", \"{name}-dvn-2\"] }}")
+        writeln!(
+            text,
+            "dvn = {{ address = \"{dvn:#x}\", keys = [\"{name}-dvn-1\", \"{name}-dvn-2\"] }}"
+        )
     }
 }
 

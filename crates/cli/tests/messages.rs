@@ -1,10 +1,14 @@
 //! Messages between real chains, through real processes.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(clippy::print_stdout)]
+
 mod support;
 
 use postrider_devnet::layerzero::DEFAULT_OPTIONS;
-use postrider_message::{DutyKind, DutyState, Fact};
-use support::{Setup, World, assert_executed};
+use postrider_layerzero::wire::OptionsBuilder;
+use postrider_message::{DutyKind, DutyState, Fact, MessageStatus};
+use support::{Setup, World, assert_executed, until};
 
 /// Both ways, many at once, several in one transaction; two nodes with different keys and upstreams
 /// are two required DVNs.
@@ -45,4 +49,33 @@ async fn two_required_dvns_bring_many_messages_both_ways() {
     }
     let heard = world.beta().apps().read_mock_data().await.unwrap();
     assert!(heard.starts_with("burst") || texts.contains(&heard.as_str()), "{heard}");
+}
+
+/// R6, class (r): a message that its receiver cannot take, for want of gas, stops no other, and
+/// says why it is where it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn r6_r_a_message_that_fails_holds_up_no_other() {
+    let world = World::started(Setup::default()).await;
+    let (alpha, beta) = (world.alpha(), world.beta());
+    let starved: alloy_primitives::Bytes = OptionsBuilder::new()
+        .lz_receive(1, 0)
+        .build()
+        .expect("options with one gas are well-formed");
+    alpha.apps().send_mock(beta.deployment().eid, "starved", &starved).await.unwrap();
+    world.say("fed").await;
+    let node = &world.nodes[0];
+    let rows = node.settled(1).await;
+    let settled: Vec<_> =
+        rows.iter().filter(|r| r.standing.status == MessageStatus::Settled).collect();
+    assert_eq!(settled.len(), 1);
+    assert_eq!(settled[0].nonce.0, 2, "the later message went past the failing one");
+    assert_eq!(beta.apps().read_mock_data().await.unwrap(), "fed");
+    let store = node.store().await;
+    until("the failing message says why", node, || async {
+        support::rows(&store).await.iter().any(|r| {
+            r.nonce.0 == 1
+                && r.standing.reason.as_ref().is_some_and(|r| r.code() == "receiver_reverted")
+        })
+    })
+    .await;
 }

@@ -183,10 +183,8 @@ pub fn settle(
 fn end_of(duty: &Duty, facts: &[FactRecord], ours: &dyn Fn(TxHash) -> bool) -> Option<DutyState> {
     let verified = || facts.iter().filter(|r| r.certainty == Certainty::Verified);
     // A nilified commitment must be attested and committed anew: what came before it counts no more.
-    let from = verified()
-        .filter(|r| matches!(r.fact, Fact::Nilified))
-        .map(FactRecord::position)
-        .max();
+    let from =
+        verified().filter(|r| matches!(r.fact, Fact::Nilified)).map(FactRecord::position).max();
     let since = || verified().filter(move |r| from.is_none_or(|from| r.position() > from));
     let by = |r: &FactRecord| {
         if ours(r.observation.transaction) {
@@ -200,9 +198,9 @@ fn end_of(duty: &Duty, facts: &[FactRecord], ours: &dyn Fn(TxHash) -> bool) -> O
             .any(|r| matches!(&r.fact, Fact::Attested { by, .. } if *by == duty.worker))
             .then_some(DutyState::Done),
         DutyKind::Commit => since().find(|r| matches!(r.fact, Fact::Committed)).map(by),
-        DutyKind::Execute => verified()
-            .find(|r| matches!(r.fact, Fact::Executed | Fact::Consumed))
-            .map(by),
+        DutyKind::Execute => {
+            verified().find(|r| matches!(r.fact, Fact::Executed | Fact::Consumed)).map(by)
+        }
     };
     let ended = verified().any(|r| Outcome::of(&r.fact).is_some());
     done.or_else(|| ended.then_some(DutyState::NotNeeded(Reason::MessageEnded)))
@@ -216,18 +214,11 @@ mod tests {
 
     fn record(fact: Fact, certainty: Certainty, index: u64, transaction: u8) -> FactRecord {
         FactRecord {
-            subject: Subject {
-                lane: LaneId(B256::ZERO),
-                nonce: MessageNonce(1),
-                payload: None,
-            },
+            subject: Subject { lane: LaneId(B256::ZERO), nonce: MessageNonce(1), payload: None },
             fact,
             observation: Observation {
                 network: "base".parse().unwrap(),
-                block: BlockRef {
-                    height: Height(1),
-                    hash: BlockHash(B256::ZERO),
-                },
+                block: BlockRef { height: Height(1), hash: BlockHash(B256::ZERO) },
                 index,
                 transaction: TxHash(B256::repeat_byte(transaction)),
             },
@@ -249,10 +240,7 @@ mod tests {
     }
 
     fn attested(by: &str) -> Fact {
-        Fact::Attested {
-            by: by.into(),
-            confirmations: Confirmations(1),
-        }
+        Fact::Attested { by: by.into(), confirmations: Confirmations(1) }
     }
 
     const OURS: fn(TxHash) -> bool = |tx| tx.0 == B256::repeat_byte(1);
@@ -263,36 +251,12 @@ mod tests {
         let open = DutyState::Waiting(Reason::AwaitingPlan);
         let others = DutyState::NotNeeded(Reason::DoneByOthers);
         let cases = [
-            (
-                DutyKind::Attest,
-                attested("0xours"),
-                Verified,
-                2,
-                Some(DutyState::Done),
-            ),
+            (DutyKind::Attest, attested("0xours"), Verified, 2, Some(DutyState::Done)),
             (DutyKind::Attest, attested("0xtheirs"), Verified, 1, None),
             (DutyKind::Attest, attested("0xours"), Hinted, 1, None),
-            (
-                DutyKind::Commit,
-                Fact::Committed,
-                Verified,
-                1,
-                Some(DutyState::Done),
-            ),
-            (
-                DutyKind::Commit,
-                Fact::Committed,
-                Verified,
-                2,
-                Some(others.clone()),
-            ),
-            (
-                DutyKind::Execute,
-                Fact::Executed,
-                Verified,
-                1,
-                Some(DutyState::Done),
-            ),
+            (DutyKind::Commit, Fact::Committed, Verified, 1, Some(DutyState::Done)),
+            (DutyKind::Commit, Fact::Committed, Verified, 2, Some(others.clone())),
+            (DutyKind::Execute, Fact::Executed, Verified, 1, Some(DutyState::Done)),
             (DutyKind::Execute, Fact::Executed, Hinted, 1, None),
             (DutyKind::Execute, Fact::Consumed, Verified, 2, Some(others)),
             (

@@ -135,9 +135,7 @@ impl UnixMillis {
     /// The time now. A clock before 1970 reads as 0.
     #[must_use]
     pub fn now() -> Self {
-        let elapsed = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        let elapsed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
     }
 
@@ -170,10 +168,7 @@ mod tests {
 
     #[test]
     fn parts_cannot_be_shifted_between_each_other() {
-        assert_ne!(
-            content_id("d", &[b"ab", b"c"]),
-            content_id("d", &[b"a", b"bc"])
-        );
+        assert_ne!(content_id("d", &[b"ab", b"c"]), content_id("d", &[b"a", b"bc"]));
         assert_ne!(content_id("d", &[b""]), content_id("d", &[]));
         assert_ne!(content_id("da", &[b"b"]), content_id("d", &[b"ab"]));
     }

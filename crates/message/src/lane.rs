@@ -121,11 +121,7 @@ impl Lane {
 
 impl fmt::Display for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: {} -> {}",
-            self.protocol, self.source, self.destination
-        )
+        write!(f, "{}: {} -> {}", self.protocol, self.source, self.destination)
     }
 }
 

@@ -69,10 +69,6 @@ impl Message {
 pub fn message_id(lane: LaneId, nonce: MessageNonce, payload: PayloadHash) -> MessageId {
     MessageId(content_id(
         "postrider/message",
-        &[
-            lane.0.as_slice(),
-            &nonce.0.to_be_bytes(),
-            payload.0.as_slice(),
-        ],
+        &[lane.0.as_slice(), &nonce.0.to_be_bytes(), payload.0.as_slice()],
     ))
 }

@@ -30,9 +30,7 @@ fn clip(text: &str) -> String {
 fn is_name(text: &str) -> bool {
     (1..=40).contains(&text.len())
         && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
 macro_rules! text_type {
@@ -104,13 +102,9 @@ text_type!(
 fn caip2(text: &str) -> Option<(&str, &str)> {
     let (namespace, reference) = text.split_once(':')?;
     let namespace_ok = (3..=8).contains(&namespace.len())
-        && namespace
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        && namespace.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
     let reference_ok = (1..=32).contains(&reference.len())
-        && reference
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
+        && reference.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
     (namespace_ok && reference_ok).then_some((namespace, reference))
 }
 
@@ -120,9 +114,7 @@ fn is_caip10(text: &str) -> bool {
     };
     caip2(chain).is_some()
         && (1..=128).contains(&address.len())
-        && address
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '%'))
+        && address.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '%'))
 }
 
 impl ChainId {
@@ -159,34 +151,17 @@ mod tests {
             assert!(good.parse::<NetworkName>().is_ok(), "{good}");
         }
         for bad in ["", "Ethereum", "2base", "a b", "-a", "é", &"a".repeat(41)] {
-            assert_eq!(
-                bad.parse::<NetworkName>(),
-                Err(BadName::Name(bad.into())),
-                "{bad}"
-            );
+            assert_eq!(bad.parse::<NetworkName>(), Err(BadName::Name(bad.into())), "{bad}");
         }
     }
 
     #[test]
     fn caip_ids_are_checked() {
         assert_eq!(ChainId::eip155(1).to_string(), "eip155:1");
-        assert_eq!(
-            "eip155:10".parse::<ChainId>().unwrap().as_eip155(),
-            Some(10)
-        );
+        assert_eq!("eip155:10".parse::<ChainId>().unwrap().as_eip155(), Some(10));
         assert_eq!("eip155:010".parse::<ChainId>().unwrap().as_eip155(), None);
-        assert_eq!(
-            "cosmos:cosmoshub-4".parse::<ChainId>().unwrap().as_eip155(),
-            None
-        );
-        for bad in [
-            "eip155",
-            "eip155:",
-            "e:1",
-            "EIP155:1",
-            "eip155:1:2",
-            "eip155:é",
-        ] {
+        assert_eq!("cosmos:cosmoshub-4".parse::<ChainId>().unwrap().as_eip155(), None);
+        for bad in ["eip155", "eip155:", "e:1", "EIP155:1", "eip155:1:2", "eip155:é"] {
             assert!(bad.parse::<ChainId>().is_err(), "{bad}");
         }
         let account = ChainId::eip155(1).account("0xab16a96d359ec26a11e2c2b3d8f8b8942d5bfcdb");

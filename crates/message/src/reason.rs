@@ -249,14 +249,9 @@ impl fmt::Display for Reason {
             Self::AwaitingConfirmations { network, more } => {
                 write!(f, "{more} more confirmations on {network}")
             }
-            Self::QuorumLost {
-                network,
-                agreeing,
-                needed,
-                configured,
-            } => write!(
+            Self::QuorumLost { network, agreeing, needed, configured } => write!(
                 f,
-                "quorum lost on {network}: {agreeing} of {configured} upstreams agree, {needed} needed"
+                "quorum lost on {network}: {agreeing} of {configured} operators agree, {needed} needed"
             ),
             Self::AwaitingAttestations { present, needed } => {
                 write!(f, "{present} of {needed} attestations present")
@@ -281,16 +276,10 @@ impl fmt::Display for Reason {
                 write!(f, "the destination would refuse it: {detail}")
             }
             Self::LibraryNotPinned { library } => {
-                write!(
-                    f,
-                    "the receive library {library} is not pinned in the configuration"
-                )
+                write!(f, "the receive library {library} is not pinned in the configuration")
             }
             Self::AttesterNotCounted { attester } => {
-                write!(
-                    f,
-                    "the receiver's configuration does not count attester {attester}"
-                )
+                write!(f, "the receiver's configuration does not count attester {attester}")
             }
             Self::LaneNotInitialised => write!(f, "the receiver has not opened this lane"),
             Self::UnsafeConfiguration { detail } => write!(f, "unsafe configuration: {detail}"),
@@ -298,10 +287,7 @@ impl fmt::Display for Reason {
             Self::OptionsNotSupported { detail } => write!(f, "options not supported: {detail}"),
             Self::JournalRefused { detail } => write!(f, "the signing journal refused: {detail}"),
             Self::SignerEmpty { network, address } => {
-                write!(
-                    f,
-                    "account {address} on {network} has too little to pay for it"
-                )
+                write!(f, "account {address} on {network} has too little to pay for it")
             }
             Self::DoneByOthers => write!(f, "done by somebody else"),
             Self::MessageEnded => write!(f, "the message ended without it"),

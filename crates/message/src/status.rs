@@ -154,89 +154,44 @@ impl Standing {
 #[must_use]
 pub fn standing(facts: &[FactRecord], duties: &[Duty]) -> Standing {
     let sent = best(facts, |fact| matches!(fact, Fact::Sent));
-    let end = facts
-        .iter()
-        .filter(|r| Outcome::of(&r.fact).is_some())
-        .max_by_key(|r| r.certainty);
+    let end = facts.iter().filter(|r| Outcome::of(&r.fact).is_some()).max_by_key(|r| r.certainty);
     let outcome = end.and_then(|r| Outcome::of(&r.fact));
 
     if let Some(reason) = duties.iter().find_map(refutation) {
-        return Standing {
-            status: MessageStatus::Refuted,
-            outcome,
-            reason: Some(reason),
-        };
+        return Standing { status: MessageStatus::Refuted, outcome, reason: Some(reason) };
     }
     match end.map(|r| (r.certainty, &r.observation.network)) {
         Some((Certainty::Verified, _)) if sent == Some(Certainty::Verified) => {
-            return Standing {
-                status: MessageStatus::Settled,
-                outcome,
-                reason: None,
-            };
+            return Standing { status: MessageStatus::Settled, outcome, reason: None };
         }
         Some((_, network)) => {
-            let reason = Reason::AwaitingFinality {
-                network: network.clone(),
-                more: 0,
-            };
-            return Standing {
-                status: MessageStatus::Delivered,
-                outcome,
-                reason: Some(reason),
-            };
+            let reason = Reason::AwaitingFinality { network: network.clone(), more: 0 };
+            return Standing { status: MessageStatus::Delivered, outcome, reason: Some(reason) };
         }
         None => {}
     }
     let stuck = |wanted: fn(&DutyState) -> bool| {
-        duties
-            .iter()
-            .find(|d| wanted(&d.state))
-            .and_then(|d| d.state.reason().cloned())
+        duties.iter().find(|d| wanted(&d.state)).and_then(|d| d.state.reason().cloned())
     };
     if let Some(reason) = stuck(|s| matches!(s, DutyState::Held(_))) {
-        return Standing {
-            status: MessageStatus::Held,
-            outcome,
-            reason: Some(reason),
-        };
+        return Standing { status: MessageStatus::Held, outcome, reason: Some(reason) };
     }
     if let Some(reason) = stuck(|s| matches!(s, DutyState::Failed(_))) {
-        return Standing {
-            status: MessageStatus::Failed,
-            outcome,
-            reason: Some(reason),
-        };
+        return Standing { status: MessageStatus::Failed, outcome, reason: Some(reason) };
     }
     if sent == Some(Certainty::Verified) {
         let reason = open_reason(duties).unwrap_or(Reason::NotOurs);
-        return Standing {
-            status: MessageStatus::Verified,
-            outcome,
-            reason: Some(reason),
-        };
+        return Standing { status: MessageStatus::Verified, outcome, reason: Some(reason) };
     }
     let reason =
-        facts
-            .iter()
-            .find(|r| matches!(r.fact, Fact::Sent))
-            .map_or(Reason::AwaitingPlan, |r| Reason::AwaitingFinality {
-                network: r.observation.network.clone(),
-                more: 0,
-            });
-    Standing {
-        status: MessageStatus::Observed,
-        outcome,
-        reason: Some(reason),
-    }
+        facts.iter().find(|r| matches!(r.fact, Fact::Sent)).map_or(Reason::AwaitingPlan, |r| {
+            Reason::AwaitingFinality { network: r.observation.network.clone(), more: 0 }
+        });
+    Standing { status: MessageStatus::Observed, outcome, reason: Some(reason) }
 }
 
 fn best(facts: &[FactRecord], wanted: impl Fn(&Fact) -> bool) -> Option<Certainty> {
-    facts
-        .iter()
-        .filter(|r| wanted(&r.fact))
-        .map(|r| r.certainty)
-        .max()
+    facts.iter().filter(|r| wanted(&r.fact)).map(|r| r.certainty).max()
 }
 
 fn refutation(duty: &Duty) -> Option<Reason> {
@@ -270,10 +225,7 @@ mod tests {
             fact,
             observation: Observation {
                 network: "ethereum".parse().unwrap(),
-                block: BlockRef {
-                    height: Height(1),
-                    hash: BlockHash(B256::ZERO),
-                },
+                block: BlockRef { height: Height(1), hash: BlockHash(B256::ZERO) },
                 index: 0,
                 transaction: TxHash(B256::ZERO),
             },
@@ -301,30 +253,15 @@ mod tests {
         let seen = record(Fact::Sent, Hinted);
         let proven = record(Fact::Sent, Verified);
         let cases = [
-            (
-                vec![seen.clone()],
-                MessageStatus::Observed,
-                None,
-                "awaiting_finality",
-            ),
-            (
-                vec![proven.clone()],
-                MessageStatus::Verified,
-                None,
-                "awaiting_plan",
-            ),
+            (vec![seen.clone()], MessageStatus::Observed, None, "awaiting_finality"),
+            (vec![proven.clone()], MessageStatus::Verified, None, "awaiting_plan"),
             (
                 vec![proven.clone(), record(Fact::Executed, Hinted)],
                 MessageStatus::Delivered,
                 Some(Outcome::Executed),
                 "awaiting_finality",
             ),
-            (
-                vec![proven.clone()],
-                MessageStatus::Verified,
-                None,
-                "awaiting_plan",
-            ),
+            (vec![proven.clone()], MessageStatus::Verified, None, "awaiting_plan"),
         ];
         for (facts, status, outcome, code) in cases {
             let standing = standing(&facts, std::slice::from_ref(&waiting));
@@ -351,10 +288,8 @@ mod tests {
         let proven = record(Fact::Sent, Certainty::Verified);
         let held = duty(DutyKind::Execute, DutyState::Held(Reason::AwaitingCommit));
         let failed = duty(DutyKind::Attest, DutyState::Failed(Reason::AwaitingCommit));
-        let refuted = duty(
-            DutyKind::Attest,
-            DutyState::Failed(Reason::Refuted { detail: "x".into() }),
-        );
+        let refuted =
+            duty(DutyKind::Attest, DutyState::Failed(Reason::Refuted { detail: "x".into() }));
         let of = |duties: &[Duty]| standing(std::slice::from_ref(&proven), duties).status;
         assert_eq!(of(&[held.clone(), failed.clone()]), MessageStatus::Held);
         assert_eq!(of(&[failed]), MessageStatus::Failed);

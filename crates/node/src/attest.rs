@@ -119,7 +119,8 @@ impl Attester {
     ) -> Vec<(DutyId, ExecuteParam)> {
         let enough = usize::try_from(quorum).is_ok_and(|q| q > 0 && q <= self.signers.len());
         if !enough {
-            let detail = format!("the DVN takes {quorum} signatures, {} keys are here", self.signers.len());
+            let detail =
+                format!("the DVN takes {quorum} signatures, {} keys are here", self.signers.len());
             let reason = Reason::JournalRefused { detail: detail.into() };
             signed.moves.extend(attestations.iter().map(|(o, _)| held(o, reason.clone())));
             return Vec::new();

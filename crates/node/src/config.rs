@@ -11,8 +11,8 @@ use postrider_message::{
     Confirmations, Height, KeyName, NetworkName, OperatorName, Role, UpstreamName,
 };
 use postrider_verification::QuorumPolicy;
-pub use problem::{ConfigError, Problem};
 use problem::Problems;
+pub use problem::{ConfigError, Problem};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},

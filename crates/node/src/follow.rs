@@ -55,10 +55,8 @@ pub async fn follow(
         topics: topics(),
     };
     let follower = Follower::new(Arc::clone(&network.upstreams), filter);
-    let Some(cursor) = stop
-        .run_until_cancelled(first_cursor(&context, &network, &follower))
-        .await
-        .transpose()?
+    let Some(cursor) =
+        stop.run_until_cancelled(first_cursor(&context, &network, &follower)).await.transpose()?
     else {
         return Ok(());
     };

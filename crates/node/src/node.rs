@@ -78,10 +78,8 @@ impl Node {
     /// # Errors
     /// [`StartError`].
     pub async fn open(config: Config, password: Password) -> Result<Self, StartError> {
-        std::fs::create_dir_all(&config.data).map_err(|source| StartError::Folder {
-            folder: config.data.clone(),
-            source,
-        })?;
+        std::fs::create_dir_all(&config.data)
+            .map_err(|source| StartError::Folder { folder: config.data.clone(), source })?;
         let store = Arc::new(SqliteStore::open(&store_path(&config)).await?);
         let keystore = Keystore::open(&keys_path(&config))?;
         let mut networks = BTreeMap::new();
@@ -146,7 +144,8 @@ impl Node {
         name: &NetworkName,
         settings: &LayerZeroConfig,
     ) -> Result<Option<Planner>, StartError> {
-        let acts = settings.roles.contains(&Role::Attest) || settings.roles.contains(&Role::Execute);
+        let acts =
+            settings.roles.contains(&Role::Attest) || settings.roles.contains(&Role::Execute);
         let (Some(network), Some(deployment)) =
             (self.context.network(name), self.context.deployments.on(name))
         else {

@@ -150,8 +150,7 @@ impl Planner {
         now: UnixMillis,
     ) -> Result<(), StoreError> {
         let reason = quorum_lost(&self.network.name, short);
-        let moves =
-            open.iter().map(|o| to(o, DutyState::Waiting(reason.clone()))).collect();
+        let moves = open.iter().map(|o| to(o, DutyState::Waiting(reason.clone()))).collect();
         self.context.store.move_duties(moves, now).await.map(|_| ())
     }
 

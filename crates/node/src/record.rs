@@ -166,10 +166,7 @@ fn duties(context: &Context, sent: &SentMessage) -> Vec<Duty> {
     if owed(Role::Execute, from.executor) {
         kinds.extend([(DutyKind::Commit, to.executor), (DutyKind::Execute, to.executor)]);
     }
-    kinds
-        .into_iter()
-        .filter_map(|(kind, worker)| Some(duty(sent, kind, worker?)))
-        .collect()
+    kinds.into_iter().filter_map(|(kind, worker)| Some(duty(sent, kind, worker?))).collect()
 }
 
 fn duty(sent: &SentMessage, kind: DutyKind, worker: Address) -> Duty {

@@ -109,8 +109,8 @@ impl Submitter {
         let mut left = balance;
         let mut next = nonce;
         for call in now {
-            let cost = U256::from(fees.max_fee) * U256::from(call.payload.gas_limit)
-                + call.payload.value;
+            let cost =
+                U256::from(fees.max_fee) * U256::from(call.payload.gas_limit) + call.payload.value;
             let Some(rest) = left.checked_sub(cost) else {
                 let address = self.signer.clone();
                 let network = self.network.name.clone();
@@ -165,8 +165,7 @@ impl Submitter {
         duties: Vec<DutyId>,
         replaces: Option<TxHash>,
     ) -> Result<Option<SignedTransaction>, StoreError> {
-        let unsigned =
-            UnsignedTransaction::new(self.network.config.chain_id, nonce, fees, payload);
+        let unsigned = UnsignedTransaction::new(self.network.config.chain_id, nonce, fees, payload);
         let signature = match self.key.sign_transaction(unsigned.signature_hash()) {
             Ok(signature) => signature,
             Err(error) => {
@@ -327,11 +326,8 @@ impl Submitter {
                 continue;
             }
             let age = now.0.saturating_sub(transaction.recorded_at.0);
-            let replacement = if age > 2 * REBROADCAST_MILLIS {
-                self.replace(&transaction).await?
-            } else {
-                None
-            };
+            let replacement =
+                if age > 2 * REBROADCAST_MILLIS { self.replace(&transaction).await? } else { None };
             again.push(replacement.unwrap_or_else(|| SignedTransaction {
                 hash: transaction.hash,
                 raw: transaction.raw.clone().into(),
@@ -388,8 +384,5 @@ impl Submitter {
 }
 
 fn all_not_sent(calls: Vec<Outgoing>, reason: &Reason) -> Vec<NotSent> {
-    calls
-        .into_iter()
-        .map(|call| NotSent { duties: call.duties, reason: reason.clone() })
-        .collect()
+    calls.into_iter().map(|call| NotSent { duties: call.duties, reason: reason.clone() }).collect()
 }

@@ -178,10 +178,7 @@ pub fn journal_path(folder: &Path, key: Address) -> PathBuf {
 }
 
 fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 impl Journal {
@@ -204,10 +201,7 @@ impl Journal {
         };
         // A journal is complete or not there: it gets its name only when it is written.
         let draft = path.with_extension("journal.new");
-        let io = |source| JournalError::Io {
-            path: path.clone(),
-            source,
-        };
+        let io = |source| JournalError::Io { path: path.clone(), source };
         match std::fs::remove_file(&draft) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(e)),
             _ => {}
@@ -220,16 +214,11 @@ impl Journal {
                 .bind(not_before.cast_signed())
                 .execute(&pool)
                 .await?;
-            sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-                .execute(&pool)
-                .await
+            sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&pool).await
         }
         .await;
         pool.close().await;
-        written.map_err(|source| JournalError::Database {
-            path: path.clone(),
-            source,
-        })?;
+        written.map_err(|source| JournalError::Database { path: path.clone(), source })?;
         std::fs::hard_link(&draft, &path).map_err(io)?;
         std::fs::remove_file(&draft).map_err(io)?;
         File::open(folder).and_then(|f| f.sync_all()).map_err(io)
@@ -245,19 +234,13 @@ impl Journal {
         if !path.exists() {
             return Err(JournalError::Missing(path));
         }
-        let io = |source| JournalError::Io {
-            path: path.clone(),
-            source,
-        };
+        let io = |source| JournalError::Io { path: path.clone(), source };
         let lock = File::create(path.with_extension("journal.lock")).map_err(io)?;
         if lock.try_lock().is_err() {
             return Err(JournalError::InUse(path));
         }
         let pool = connect(&path, false).await?;
-        let database = |source| JournalError::Database {
-            path: path.clone(),
-            source,
-        };
+        let database = |source| JournalError::Database { path: path.clone(), source };
         let row = sqlx::query("SELECT key, not_before FROM journal")
             .fetch_one(&pool)
             .await
@@ -266,19 +249,9 @@ impl Journal {
         let not_before: i64 = row.try_get(1).map_err(database)?;
         if found != key.as_slice() {
             let found = alloy_primitives::hex::encode_prefixed(found);
-            return Err(JournalError::OtherKey {
-                path,
-                expected: key,
-                found,
-            });
+            return Err(JournalError::OtherKey { path, expected: key, found });
         }
-        Ok(Self {
-            key,
-            path,
-            pool,
-            not_before: not_before.cast_unsigned(),
-            _lock: lock,
-        })
+        Ok(Self { key, path, pool, not_before: not_before.cast_unsigned(), _lock: lock })
     }
 
     /// The key it belongs to.
@@ -303,10 +276,7 @@ impl Journal {
     ) -> Result<Vec<Result<Permit, Refusal>>, JournalError> {
         self.record(intents)
             .await
-            .map_err(|source| JournalError::Database {
-                path: self.path.clone(),
-                source,
-            })
+            .map_err(|source| JournalError::Database { path: self.path.clone(), source })
     }
 
     async fn record(
@@ -340,16 +310,10 @@ impl Journal {
                     .fetch_one(&mut *tx)
                     .await?;
             answers.push(if recorded == intent.value.as_slice() {
-                Ok(Permit {
-                    key: self.key,
-                    intent,
-                })
+                Ok(Permit { key: self.key, intent })
             } else {
                 let before = B256::try_from(recorded.as_slice()).unwrap_or_default();
-                Err(Refusal::Conflict {
-                    before,
-                    now: intent.value,
-                })
+                Err(Refusal::Conflict { before, now: intent.value })
             });
         }
         tx.commit().await?;
@@ -361,10 +325,8 @@ impl Journal {
             return Some(Refusal::TooEarly(self.not_before));
         }
         let latest = now.saturating_add(MAX_EXPIRY_SECONDS);
-        (intent.expires <= now || intent.expires > latest).then_some(Refusal::Expiry {
-            expires: intent.expires,
-            now,
-        })
+        (intent.expires <= now || intent.expires > latest)
+            .then_some(Refusal::Expiry { expires: intent.expires, now })
     }
 
     /// Lets another value be signed for a subject: an operator's decision, kept with its reason.
@@ -398,10 +360,7 @@ impl Journal {
             tx.commit().await?;
             Ok(kept.rows_affected() > 0)
         };
-        released.await.map_err(|source| JournalError::Database {
-            path: self.path.clone(),
-            source,
-        })
+        released.await.map_err(|source| JournalError::Database { path: self.path.clone(), source })
     }
 
     /// Closes the journal and gives its lock back.
@@ -425,10 +384,7 @@ async fn connect(path: &Path, create: bool) -> Result<SqlitePool, JournalError> 
         })
         .connect_with(options)
         .await
-        .map_err(|source| JournalError::Database {
-            path: path.to_owned(),
-            source,
-        })
+        .map_err(|source| JournalError::Database { path: path.to_owned(), source })
 }
 
 #[cfg(test)]
@@ -448,9 +404,7 @@ mod tests {
 
     async fn fresh() -> (tempfile::TempDir, Journal) {
         let folder = tempfile::tempdir().unwrap();
-        Journal::create(folder.path(), KEY, JournalStart::FreshKey)
-            .await
-            .unwrap();
+        Journal::create(folder.path(), KEY, JournalStart::FreshKey).await.unwrap();
         let journal = Journal::open(folder.path(), KEY).await.unwrap();
         (folder, journal)
     }
@@ -463,24 +417,16 @@ mod tests {
     async fn r3_q_one_value_a_subject_also_after_a_restart() {
         let (folder, journal) = fresh().await;
         assert!(ask(&journal, intent(1, 1)).await.is_ok());
-        assert!(
-            ask(&journal, intent(1, 1)).await.is_ok(),
-            "the same value again"
-        );
-        let conflict = Refusal::Conflict {
-            before: B256::repeat_byte(1),
-            now: B256::repeat_byte(2),
-        };
+        assert!(ask(&journal, intent(1, 1)).await.is_ok(), "the same value again");
+        let conflict =
+            Refusal::Conflict { before: B256::repeat_byte(1), now: B256::repeat_byte(2) };
         assert_eq!(ask(&journal, intent(1, 2)).await, Err(conflict.clone()));
         journal.close().await;
         let journal = Journal::open(folder.path(), KEY).await.unwrap();
         assert_eq!(ask(&journal, intent(1, 2)).await, Err(conflict));
         assert!(ask(&journal, intent(2, 2)).await.is_ok());
         // Within one batch too.
-        let both = journal
-            .permits(vec![intent(3, 1), intent(3, 2)])
-            .await
-            .unwrap();
+        let both = journal.permits(vec![intent(3, 1), intent(3, 2)]).await.unwrap();
         assert!(both[0].is_ok() && both[1].is_err());
     }
 
@@ -488,20 +434,10 @@ mod tests {
     async fn r3_another_value_needs_a_release() {
         let (_folder, journal) = fresh().await;
         ask(&journal, intent(1, 1)).await.unwrap();
-        assert!(
-            journal
-                .release("d", B256::repeat_byte(1), "reorganised")
-                .await
-                .unwrap()
-        );
+        assert!(journal.release("d", B256::repeat_byte(1), "reorganised").await.unwrap());
         assert!(ask(&journal, intent(1, 2)).await.is_ok());
         assert!(ask(&journal, intent(1, 1)).await.is_err());
-        assert!(
-            !journal
-                .release("d", B256::repeat_byte(9), "")
-                .await
-                .unwrap()
-        );
+        assert!(!journal.release("d", B256::repeat_byte(9), "").await.unwrap());
     }
 
     #[tokio::test]
@@ -509,16 +445,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let missing = Journal::open(folder.path(), KEY).await;
         assert!(matches!(missing, Err(JournalError::Missing(_))));
-        Journal::create(folder.path(), KEY, JournalStart::KeyMayHaveSigned)
-            .await
-            .unwrap();
+        Journal::create(folder.path(), KEY, JournalStart::KeyMayHaveSigned).await.unwrap();
         let again = Journal::create(folder.path(), KEY, JournalStart::FreshKey).await;
         assert!(matches!(again, Err(JournalError::Exists(_))));
         let journal = Journal::open(folder.path(), KEY).await.unwrap();
-        assert!(matches!(
-            ask(&journal, intent(1, 1)).await,
-            Err(Refusal::TooEarly(_))
-        ));
+        assert!(matches!(ask(&journal, intent(1, 1)).await, Err(Refusal::TooEarly(_))));
     }
 
     #[tokio::test]
@@ -527,30 +458,17 @@ mod tests {
         let second = Journal::open(folder.path(), KEY).await;
         assert!(matches!(second, Err(JournalError::InUse(_))));
         let other = Address::repeat_byte(2);
-        std::fs::copy(
-            journal_path(folder.path(), KEY),
-            journal_path(folder.path(), other),
-        )
-        .unwrap();
+        std::fs::copy(journal_path(folder.path(), KEY), journal_path(folder.path(), other))
+            .unwrap();
         let other = Journal::open(folder.path(), other).await;
-        assert!(
-            matches!(other, Err(JournalError::OtherKey { .. })),
-            "{other:?}"
-        );
+        assert!(matches!(other, Err(JournalError::OtherKey { .. })), "{other:?}");
     }
 
     #[tokio::test]
     async fn r3_an_expiry_is_capped() {
         let (_folder, journal) = fresh().await;
         for expires in [0, now(), now() + MAX_EXPIRY_SECONDS + 60, u64::MAX] {
-            let refused = ask(
-                &journal,
-                Intent {
-                    expires,
-                    ..intent(1, 1)
-                },
-            )
-            .await;
+            let refused = ask(&journal, Intent { expires, ..intent(1, 1) }).await;
             assert!(matches!(refused, Err(Refusal::Expiry { .. })), "{expires}");
         }
     }

@@ -88,9 +88,7 @@ impl TransactionKey {
 }
 
 fn sign(signer: &PrivateKeySigner, hash: B256) -> Result<Signature, SigningError> {
-    signer
-        .sign_hash_sync(&hash)
-        .map_err(|e| SigningError::Key(e.to_string()))
+    signer.sign_hash_sync(&hash).map_err(|e| SigningError::Key(e.to_string()))
 }
 
 impl fmt::Debug for AttestingKey {

@@ -57,15 +57,10 @@ impl Keystore {
     /// # Errors
     /// [`KeystoreError::Io`] if it cannot be made.
     pub fn open(folder: &Path) -> Result<Self, KeystoreError> {
-        let io = |source| KeystoreError::Io {
-            path: folder.to_owned(),
-            source,
-        };
+        let io = |source| KeystoreError::Io { path: folder.to_owned(), source };
         std::fs::create_dir_all(folder).map_err(io)?;
         restrict(folder, 0o700).map_err(io)?;
-        Ok(Self {
-            folder: folder.to_owned(),
-        })
+        Ok(Self { folder: folder.to_owned() })
     }
 
     /// The folder; journals lie beside the keys.
@@ -96,11 +91,8 @@ impl Keystore {
         private_key: &SecretString,
         password: &Password,
     ) -> Result<Address, KeystoreError> {
-        let signer: PrivateKeySigner = private_key
-            .expose_secret()
-            .trim()
-            .parse()
-            .map_err(|_| KeystoreError::BadKey)?;
+        let signer: PrivateKeySigner =
+            private_key.expose_secret().trim().parse().map_err(|_| KeystoreError::BadKey)?;
         self.store(name, &signer, password)
     }
 
@@ -114,10 +106,7 @@ impl Keystore {
         if path.exists() {
             return Err(KeystoreError::Exists(name.clone()));
         }
-        let io = |source| KeystoreError::Io {
-            path: path.clone(),
-            source,
-        };
+        let io = |source| KeystoreError::Io { path: path.clone(), source };
         let (_, _) = PrivateKeySigner::encrypt_keystore(
             &self.folder,
             &mut rand_core(),
@@ -135,21 +124,11 @@ impl Keystore {
     /// # Errors
     /// [`KeystoreError::Io`] if the folder cannot be read.
     pub fn names(&self) -> Result<Vec<KeyName>, KeystoreError> {
-        let io = |source| KeystoreError::Io {
-            path: self.folder.clone(),
-            source,
-        };
+        let io = |source| KeystoreError::Io { path: self.folder.clone(), source };
         let mut names: Vec<KeyName> = std::fs::read_dir(&self.folder)
             .map_err(io)?
             .filter_map(Result::ok)
-            .filter_map(|entry| {
-                entry
-                    .file_name()
-                    .to_str()?
-                    .strip_suffix(".json")?
-                    .parse()
-                    .ok()
-            })
+            .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok())
             .collect();
         names.sort();
         Ok(names)
@@ -165,12 +144,8 @@ impl Keystore {
             let (name, folder) = (name.clone(), self.folder.clone());
             return Err(KeystoreError::Missing { name, folder });
         }
-        PrivateKeySigner::decrypt_keystore(&path, password.expose_secret()).map_err(|e| {
-            KeystoreError::Locked {
-                name: name.clone(),
-                why: e.to_string(),
-            }
-        })
+        PrivateKeySigner::decrypt_keystore(&path, password.expose_secret())
+            .map_err(|e| KeystoreError::Locked { name: name.clone(), why: e.to_string() })
     }
 
     /// Opens a key for paying transactions.
@@ -234,10 +209,7 @@ mod tests {
         assert!(matches!(wrong, KeystoreError::Locked { .. }));
         assert!(!wrong.to_string().contains("other"));
 
-        assert!(matches!(
-            store.create(&name, &password),
-            Err(KeystoreError::Exists(_))
-        ));
+        assert!(matches!(store.create(&name, &password), Err(KeystoreError::Exists(_))));
         assert_eq!(store.names().unwrap(), [name]);
         let missing = store.transaction_key(&"nobody".parse().unwrap(), &password);
         assert!(matches!(missing, Err(KeystoreError::Missing { .. })));

@@ -159,34 +159,22 @@ const CORRUPT_REMEDY: &str = "move it away and start again with a new one: messa
      from the chains. The signing journals are other files; leave them where they are";
 
 fn place(block: &Option<BlockRef>) -> String {
-    block
-        .as_ref()
-        .map_or_else(|| "no block".to_owned(), ToString::to_string)
+    block.as_ref().map_or_else(|| "no block".to_owned(), ToString::to_string)
 }
 
 impl StoreError {
     /// Whether the same operation can succeed later without anybody changing its arguments.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            Self::Full { .. } | Self::Busy { .. } | Self::Disk { .. }
-        )
+        matches!(self, Self::Full { .. } | Self::Busy { .. } | Self::Disk { .. })
     }
 
     pub(crate) fn corrupt(path: &Path, detail: impl Into<String>) -> Self {
-        Self::Corrupt {
-            path: path.to_owned(),
-            detail: detail.into(),
-            remedy: CORRUPT_REMEDY,
-        }
+        Self::Corrupt { path: path.to_owned(), detail: detail.into(), remedy: CORRUPT_REMEDY }
     }
 
     pub(crate) fn bad(what: &'static str, why: impl Into<String>) -> Self {
-        Self::BadBatch {
-            what,
-            why: why.into(),
-        }
+        Self::BadBatch { what, why: why.into() }
     }
 
     pub(crate) fn unreadable(column: &str, detail: &dyn std::fmt::Display) -> Self {

@@ -48,15 +48,9 @@ impl QuorumPolicy {
             return Err(BadPolicy::NoUpstreams);
         }
         if threshold > configured || threshold <= configured / 2 {
-            return Err(BadPolicy::Threshold {
-                threshold,
-                configured,
-            });
+            return Err(BadPolicy::Threshold { threshold, configured });
         }
-        Ok(Self {
-            threshold,
-            configured,
-        })
+        Ok(Self { threshold, configured })
     }
 
     /// How many operators must agree (M).
@@ -85,7 +79,7 @@ pub struct Answer<T> {
 
 /// Fewer operators than needed gave one and the same answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{agreeing} of {configured} upstreams agree, {needed} are needed")]
+#[error("{agreeing} of {configured} operators agree, {needed} are needed")]
 pub struct Shortfall {
     /// The most operators that gave one and the same answer.
     pub agreeing: u32,
@@ -119,10 +113,8 @@ pub fn agree<T: Clone + Ord>(
     for value in votes.values().flatten() {
         *tally.entry(value).or_default() += 1;
     }
-    let (value, agreeing) = tally
-        .into_iter()
-        .max_by_key(|(_, count)| *count)
-        .map_or((None, 0), |(v, c)| (Some(v), c));
+    let (value, agreeing) =
+        tally.into_iter().max_by_key(|(_, count)| *count).map_or((None, 0), |(v, c)| (Some(v), c));
     match value {
         Some(value) if agreeing >= policy.threshold => Ok(Agreement {
             value: value.clone(),
@@ -133,11 +125,7 @@ pub fn agree<T: Clone + Ord>(
                 .map(|a| a.upstream.clone())
                 .collect(),
         }),
-        _ => Err(Shortfall {
-            agreeing,
-            needed: policy.threshold,
-            configured: policy.configured,
-        }),
+        _ => Err(Shortfall { agreeing, needed: policy.threshold, configured: policy.configured }),
     }
 }
 
@@ -167,10 +155,7 @@ pub fn reached(policy: &QuorumPolicy, heights: &[Answer<Height>]) -> Result<Heig
     let mut lowest: BTreeMap<&OperatorName, Height> = BTreeMap::new();
     for answer in heights {
         let Some(height) = answer.value else { continue };
-        lowest
-            .entry(&answer.operator)
-            .and_modify(|h| *h = (*h).min(height))
-            .or_insert(height);
+        lowest.entry(&answer.operator).and_modify(|h| *h = (*h).min(height)).or_insert(height);
     }
     let mut heights: Vec<_> = lowest.into_values().collect();
     heights.sort_unstable_by(|a, b| b.cmp(a));
@@ -202,10 +187,7 @@ impl<T> Reading<T> {
 
     /// The value in another form, at the same block.
     pub fn map<U>(self, form: impl FnOnce(T) -> U) -> Reading<U> {
-        Reading {
-            value: form(self.value),
-            at: self.at,
-        }
+        Reading { value: form(self.value), at: self.at }
     }
 }
 
@@ -219,13 +201,7 @@ pub fn read<T: Clone + Ord>(
     answers: &[Answer<T>],
 ) -> Result<(Reading<T>, Vec<UpstreamName>), Shortfall> {
     let agreement = agree(policy, answers)?;
-    Ok((
-        Reading {
-            value: agreement.value,
-            at,
-        },
-        agreement.dissenters,
-    ))
+    Ok((Reading { value: agreement.value, at }, agreement.dissenters))
 }
 
 #[cfg(test)]
@@ -276,25 +252,12 @@ mod tests {
         let policy = QuorumPolicy::new(&operators(&["a", "b", "c"]), 2).unwrap();
         let one_lies = answers(&[("a", Some(1)), ("b", Some(1)), ("c", Some(9))]);
         let agreed = agree(&policy, &one_lies).unwrap();
-        assert_eq!(
-            (agreed.value, agreed.agreeing, agreed.dissenters.len()),
-            (1, 2, 1)
-        );
+        assert_eq!((agreed.value, agreed.agreeing, agreed.dissenters.len()), (1, 2, 1));
 
         let short = |list: &[(&str, Option<i32>)]| agree(&policy, &answers(list)).unwrap_err();
         let all_but_liars_down = short(&[("a", None), ("b", None), ("c", Some(9))]);
-        assert_eq!(
-            all_but_liars_down,
-            Shortfall {
-                agreeing: 1,
-                needed: 2,
-                configured: 3
-            }
-        );
-        assert_eq!(
-            short(&[("a", Some(1)), ("b", Some(2)), ("c", None)]).agreeing,
-            1
-        );
+        assert_eq!(all_but_liars_down, Shortfall { agreeing: 1, needed: 2, configured: 3 });
+        assert_eq!(short(&[("a", Some(1)), ("b", Some(2)), ("c", None)]).agreeing, 1);
         assert_eq!(short(&[]).agreeing, 0);
     }
 

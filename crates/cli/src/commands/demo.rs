@@ -119,7 +119,8 @@ impl Running {
 
     async fn stop(self) -> Result<(), Failure> {
         self.stop.cancel();
-        let ended = self.task.await.map_err(|e| Failure::Other(format!("the node broke off: {e}")))?;
+        let ended =
+            self.task.await.map_err(|e| Failure::Other(format!("the node broke off: {e}")))?;
         Ok(ended?)
     }
 }
@@ -156,7 +157,8 @@ impl<'a> Screen<'a> {
                     .filter(|r| !settled(r))
                     .map(|r| format!("{}: {}", r.id, r.reason.clone().unwrap_or_default()))
                     .collect();
-                let what = if stuck.is_empty() { "nothing was seen".into() } else { stuck.join("; ") };
+                let what =
+                    if stuck.is_empty() { "nothing was seen".into() } else { stuck.join("; ") };
                 let text = format!("not delivered within {} s: {what}", PATIENCE.as_secs());
                 return Err(Failure::NotDelivered(text));
             }
@@ -195,7 +197,8 @@ impl<'a> Screen<'a> {
         let executed = Some(Outcome::Executed.as_str());
         let delivered = reports.iter().filter(|r| r.outcome == executed).count();
         self.output.line("");
-        self.output.line(&format!("{delivered} of {} messages delivered and settled", reports.len()));
+        self.output
+            .line(&format!("{delivered} of {} messages delivered and settled", reports.len()));
         self.output.document(&serde_json::json!({ "messages": reports }));
         if delivered != reports.len() || !heard {
             return Err(Failure::NotDelivered("not every message was delivered; see above".into()));

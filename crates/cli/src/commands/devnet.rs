@@ -113,11 +113,8 @@ pub async fn bring_up(
     let mut wanted = DevnetPlan::two(folder.to_owned(), plan(&[keys]), block_time);
     wanted.detached = detached;
     let chains = Chains::up(&wanted, output).await?;
-    let described: Vec<_> = chains
-        .chains()
-        .iter()
-        .map(|c| (c.deployment().clone(), single_upstream(c)))
-        .collect();
+    let described: Vec<_> =
+        chains.chains().iter().map(|c| (c.deployment().clone(), single_upstream(c))).collect();
     workspace.write_config(&described)?;
     Ok(chains)
 }

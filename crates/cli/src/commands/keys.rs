@@ -74,7 +74,9 @@ impl Keys {
                 if new.purpose == Purpose::Attest {
                     let start = JournalStart::KeyMayHaveSigned;
                     Journal::create(store.folder(), address, start).await?;
-                    output.note(&format!("it signs nothing for {MAX_EXPIRY_SECONDS} s: it may have signed elsewhere"));
+                    output.note(&format!(
+                        "it signs nothing for {MAX_EXPIRY_SECONDS} s: it may have signed elsewhere"
+                    ));
                 }
                 tell(output, &new.name, &format!("{address:#x}"));
             }
@@ -90,7 +92,9 @@ impl Keys {
                 let key = store.attesting_key(&new.name, &new.password.read()?)?;
                 let start = JournalStart::KeyMayHaveSigned;
                 Journal::create(store.folder(), key.address(), start).await?;
-                output.note(&format!("the journal begins; nothing is signed for {MAX_EXPIRY_SECONDS} s"));
+                output.note(&format!(
+                    "the journal begins; nothing is signed for {MAX_EXPIRY_SECONDS} s"
+                ));
             }
         }
         Ok(())

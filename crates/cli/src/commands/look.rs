@@ -42,8 +42,7 @@ impl Trace {
             }
             Found::Many(ids) => {
                 let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-                let text =
-                    format!("`{}` fits several messages:\n{}", self.message, ids.join("\n"));
+                let text = format!("`{}` fits several messages:\n{}", self.message, ids.join("\n"));
                 return Err(Failure::Other(text));
             }
         };
@@ -84,7 +83,10 @@ fn show(output: &Output, report: &MessageReport, detail: &MessageDetail) {
     for duty in &detail.duties {
         let reason = duty.state.reason().map(|r| format!(": {r}")).unwrap_or_default();
         let (kind, state) = (duty.kind, duty.state.as_str());
-        output.line(&format!("duty     {kind} on {} by {}: {state}{reason}", duty.network, duty.worker));
+        output.line(&format!(
+            "duty     {kind} on {} by {}: {state}{reason}",
+            duty.network, duty.worker
+        ));
     }
     for sent in &detail.transactions {
         let (state, hash) = (sent.state, sent.hash);

@@ -11,10 +11,7 @@ pub struct FeePolicy {
 
 impl Default for FeePolicy {
     fn default() -> Self {
-        Self {
-            max_fee_cap: 500_000_000_000,
-            min_tip: 1,
-        }
+        Self { max_fee_cap: 500_000_000_000, min_tip: 1 }
     }
 }
 
@@ -35,14 +32,8 @@ impl FeePolicy {
     #[must_use]
     pub fn price(&self, base_fee: u128, suggested_tip: u128) -> Fees {
         let tip = suggested_tip.max(self.min_tip).min(self.max_fee_cap);
-        let max_fee = base_fee
-            .saturating_mul(2)
-            .saturating_add(tip)
-            .min(self.max_fee_cap);
-        Fees {
-            max_fee,
-            tip: tip.min(max_fee),
-        }
+        let max_fee = base_fee.saturating_mul(2).saturating_add(tip).min(self.max_fee_cap);
+        Fees { max_fee, tip: tip.min(max_fee) }
     }
 
     /// Prices for a transaction that takes the place of one with `old` prices; `None` if the cap
@@ -50,9 +41,7 @@ impl FeePolicy {
     #[must_use]
     pub fn bump(&self, old: Fees, base_fee: u128, suggested_tip: u128) -> Option<Fees> {
         let more = |price: u128| {
-            price
-                .saturating_add(price.saturating_mul(BUMP_PERCENT).div_ceil(100))
-                .saturating_add(1)
+            price.saturating_add(price.saturating_mul(BUMP_PERCENT).div_ceil(100)).saturating_add(1)
         };
         let fresh = self.price(base_fee, suggested_tip);
         let fees = Fees {
@@ -84,10 +73,7 @@ mod tests {
 
     #[test]
     fn at_the_cap_there_is_no_bump() {
-        let policy = FeePolicy {
-            max_fee_cap: 100,
-            min_tip: 1,
-        };
+        let policy = FeePolicy { max_fee_cap: 100, min_tip: 1 };
         let old = policy.price(50, 1);
         assert_eq!(old.max_fee, 100);
         assert_eq!(policy.bump(old, 50, 1), None);

@@ -42,10 +42,7 @@ pub struct LogFilter {
 impl LogFilter {
     fn wants(&self, log: &ReceiptLog) -> bool {
         self.emitters.contains(&log.address)
-            && log
-                .topics
-                .first()
-                .is_some_and(|topic| self.topics.contains(topic))
+            && log.topics.first().is_some_and(|topic| self.topics.contains(topic))
     }
 }
 
@@ -170,9 +167,7 @@ impl Follower {
             return Ok(None);
         };
         let height = height.map_or(last, |h| h.min(last));
-        Ok(Some(
-            self.upstreams.anchor_final(height, &heads).await?.block(),
-        ))
+        Ok(Some(self.upstreams.anchor_final(height, &heads).await?.block()))
     }
 
     /// Goes on from the cursor `recent` (newest first, never empty) as far as blocks are final, but
@@ -194,9 +189,7 @@ impl Follower {
         let target = Height(last.0.min(tip.height.0.saturating_add(MAX_STEP)));
         let anchor = self.upstreams.anchor_final(target, &heads).await?;
         let chain = self.descend(anchor, tip.height.next()).await?;
-        let follows = chain
-            .first()
-            .is_some_and(|b| b.header().parent_hash == tip.hash.0);
+        let follows = chain.first().is_some_and(|b| b.header().parent_hash == tip.hash.0);
         if !follows {
             return self.replaced(recent, &heads).await;
         }
@@ -207,11 +200,7 @@ impl Follower {
             }
         }
         let blocks = chain.iter().map(AnchoredBlock::block).collect();
-        Ok(Step::Advanced {
-            blocks,
-            proven,
-            head: heads.head,
-        })
+        Ok(Step::Advanced { blocks, proven, head: heads.head })
     }
 
     /// With nothing new to go to, makes sure now and then that the cursor still stands: a chain
@@ -227,11 +216,7 @@ impl Follower {
             return Ok(Step::Idle);
         }
         let anchor = self.upstreams.anchor_final(last, heads).await?;
-        if anchor.block() == tip {
-            Ok(Step::Idle)
-        } else {
-            self.replaced(recent, heads).await
-        }
+        if anchor.block() == tip { Ok(Step::Idle) } else { self.replaced(recent, heads).await }
     }
 
     /// Finds the newest known block that a quorum still has.
@@ -240,9 +225,7 @@ impl Follower {
         for known in recent.iter().filter(|b| b.height <= last) {
             let anchor = self.upstreams.anchor_final(known.height, heads).await?;
             if anchor.block() == *known {
-                return Ok(Step::Replaced {
-                    common: Some(*known),
-                });
+                return Ok(Step::Replaced { common: Some(*known) });
             }
         }
         Ok(Step::Replaced { common: None })
@@ -297,10 +280,7 @@ impl Follower {
         }
         chain.truncate(start);
         let after = Height(missing.last().map_or(0, |h| h.0.saturating_sub(1)));
-        Err(FollowError::Blocks {
-            after,
-            error: last_error,
-        })
+        Err(FollowError::Blocks { after, error: last_error })
     }
 
     /// Fetches the block's receipts and proves them; the upstream that serves wrong ones is
@@ -329,10 +309,7 @@ impl Follower {
             }
         }
         let after = Height(block.block().height.0.saturating_sub(1));
-        Err(FollowError::Blocks {
-            after,
-            error: last_error,
-        })
+        Err(FollowError::Blocks { after, error: last_error })
     }
 
     /// Proven receipts that cannot be read stop the follower: to go on would be to skip.
@@ -355,15 +332,9 @@ impl Follower {
     /// # Errors
     /// [`UpstreamError`] of the last upstream asked.
     pub async fn hint(&mut self, cursor: Height) -> Result<Option<Hints>, UpstreamError> {
-        let newest = self
-            .upstreams
-            .first(|u| async { Ok(u.newest(None).await?.0) }.boxed())
-            .await?;
-        if self
-            .recent
-            .back()
-            .is_some_and(|seen| seen.hash == newest.hash)
-        {
+        let newest =
+            self.upstreams.first(|u| async { Ok(u.newest(None).await?.0) }.boxed()).await?;
+        if self.recent.back().is_some_and(|seen| seen.hash == newest.hash) {
             return Ok(None);
         }
         let top = newest.header.number;
@@ -388,11 +359,7 @@ impl Follower {
         for header in headers {
             blocks.extend(self.hint_block(header).await?);
         }
-        Ok(Some(Hints {
-            from,
-            to: Height(top),
-            blocks,
-        }))
+        Ok(Some(Hints { from, to: Height(top), blocks }))
     }
 
     /// Drops remembered headers that `newest` does not follow; gives the height from which headers
@@ -417,24 +384,13 @@ impl Follower {
         &mut self,
         header: ClaimedHeader,
     ) -> Result<Option<BlockLogs>, UpstreamError> {
-        let block = BlockRef {
-            height: Height(header.header.number),
-            hash: BlockHash(header.hash),
-        };
+        let block = BlockRef { height: Height(header.header.number), hash: BlockHash(header.hash) };
         let bloom = &header.header.logs_bloom;
         let may_contain =
             |bytes: &[u8]| bloom.contains_input(alloy_primitives::BloomInput::Raw(bytes));
-        let wanted_here = self
-            .filter
-            .emitters
-            .iter()
-            .any(|a| may_contain(a.as_slice()))
+        let wanted_here = self.filter.emitters.iter().any(|a| may_contain(a.as_slice()))
             && self.filter.topics.iter().any(|t| may_contain(t.as_slice()));
-        if self
-            .recent
-            .back()
-            .is_some_and(|last| last.hash != header.header.parent_hash)
-        {
+        if self.recent.back().is_some_and(|last| last.hash != header.header.parent_hash) {
             self.recent.clear();
         }
         self.recent.push_back(header);
@@ -445,10 +401,7 @@ impl Follower {
             return Ok(None);
         }
         let hash = block.hash.0;
-        let fetched = self
-            .upstreams
-            .first(|u| fetch_receipts(u, hash).boxed())
-            .await?;
+        let fetched = self.upstreams.first(|u| fetch_receipts(u, hash).boxed()).await?;
         let logs = postrider_verification::evm::receipts::read_logs(&fetched.encoded)
             .map_err(|e| UpstreamError::Garbage(e.to_string().into()))?;
         let found = wanted(&self.filter, logs, &fetched.transactions);
@@ -483,10 +436,7 @@ fn extend(chain: &mut Vec<AnchoredBlock>, headers: Vec<ClaimedHeader>) -> Result
 
 async fn fetch_receipts(upstream: &Upstream, hash: B256) -> Result<CachedReceipts, UpstreamError> {
     let (transactions, encoded) = upstream.receipts(hash).await?.into_iter().unzip();
-    Ok(CachedReceipts {
-        transactions,
-        encoded,
-    })
+    Ok(CachedReceipts { transactions, encoded })
 }
 
 /// The receipts among `all` that hold a log looked for.
@@ -500,12 +450,7 @@ fn wanted(
     for ((logs, transaction), index) in all.into_iter().zip(transactions).zip(0u64..) {
         let count = logs.len() as u64;
         if logs.iter().any(|log| filter.wants(log)) {
-            found.push(ReceiptLogs {
-                transaction: *transaction,
-                index,
-                first_log,
-                logs,
-            });
+            found.push(ReceiptLogs { transaction: *transaction, index, first_log, logs });
         }
         first_log += count;
     }

@@ -16,10 +16,7 @@ pub(crate) struct JsonBlock {
 
 impl From<JsonBlock> for ClaimedHeader {
     fn from(block: JsonBlock) -> Self {
-        Self {
-            header: block.header,
-            hash: block.hash,
-        }
+        Self { header: block.header, hash: block.hash }
     }
 }
 
@@ -52,11 +49,7 @@ pub(crate) struct JsonReceipt {
 
 /// An RLP list of already encoded items.
 fn list(payload: &[u8], out: &mut dyn BufMut) {
-    alloy_rlp::Header {
-        list: true,
-        payload_length: payload.len(),
-    }
-    .encode(out);
+    alloy_rlp::Header { list: true, payload_length: payload.len() }.encode(out);
     out.put_slice(payload);
 }
 
@@ -105,10 +98,7 @@ impl JsonReceipt {
         self.logs_bloom.encode(&mut fields);
         list(&logs, &mut fields);
         if self.kind == U8::from(0x7e) {
-            for extra in [self.deposit_nonce, self.deposit_receipt_version]
-                .into_iter()
-                .flatten()
-            {
+            for extra in [self.deposit_nonce, self.deposit_receipt_version].into_iter().flatten() {
                 extra.to::<u64>().encode(&mut fields);
             }
         }

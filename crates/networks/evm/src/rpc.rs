@@ -250,8 +250,7 @@ impl RpcClient {
             }
             bytes.extend_from_slice(&chunk);
         }
-        self.bytes_received
-            .fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.bytes_received.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(bytes)
     }
 
@@ -295,9 +294,7 @@ fn in_order(packet: ResponsePacket, calls: usize) -> Result<Vec<CallResult>, Ups
         .map(|id| match by_id.remove(&id) {
             Some(ResponsePayload::Success(value)) => Ok(Ok(value)),
             Some(ResponsePayload::Failure(error)) => Ok(Err(error)),
-            None => Err(UpstreamError::Garbage(
-                format!("no answer to call {id}").into(),
-            )),
+            None => Err(UpstreamError::Garbage(format!("no answer to call {id}").into())),
         })
         .collect()
 }
@@ -305,10 +302,7 @@ fn in_order(packet: ResponsePacket, calls: usize) -> Result<Vec<CallResult>, Ups
 /// A JSON-RPC error as an upstream's refusal.
 #[must_use]
 pub fn refused(error: &ErrorPayload) -> UpstreamError {
-    UpstreamError::Refused {
-        code: error.code,
-        message: error.message.as_ref().into(),
-    }
+    UpstreamError::Refused { code: error.code, message: error.message.as_ref().into() }
 }
 
 #[cfg(test)]
@@ -320,10 +314,7 @@ mod tests {
         let url = RpcUrl::new("https://user:pw@rpc.example:8545/v3/0123key?apikey=abc").unwrap();
         assert_eq!(url.shown(), "https://rpc.example:8545");
         let debug = format!("{url:?}");
-        assert!(
-            !debug.contains("0123key") && !debug.contains("pw"),
-            "{debug}"
-        );
+        assert!(!debug.contains("0123key") && !debug.contains("pw"), "{debug}");
         assert_eq!(RpcUrl::new("ftp://x/secret").unwrap_err(), BadUrl);
         assert!(!BadUrl.to_string().contains("secret"));
     }
@@ -332,10 +323,7 @@ mod tests {
     async fn r8_a_failure_does_not_name_the_url() {
         let url = RpcUrl::new("http://127.0.0.1:1/secret-key").unwrap();
         let client = RpcClient::new(url, RpcLimits::default()).unwrap();
-        let call = RpcCall {
-            method: "eth_chainId",
-            params: serde_json::json!([]),
-        };
+        let call = RpcCall { method: "eth_chainId", params: serde_json::json!([]) };
         let error = client.call_many(&[call]).await.unwrap_err();
         assert!(matches!(error, UpstreamError::Unreachable(_)), "{error:?}");
         assert!(!format!("{error} {error:?}").contains("secret-key"));
@@ -357,15 +345,9 @@ mod tests {
     #[test]
     fn r10_short_long_and_single_answers_are_errors() {
         let one = r#"[{"jsonrpc":"2.0","id":0,"result":"a"}]"#;
-        assert!(matches!(
-            in_order(packet(one), 2),
-            Err(UpstreamError::Garbage(_))
-        ));
+        assert!(matches!(in_order(packet(one), 2), Err(UpstreamError::Garbage(_))));
         let twice = r#"[{"jsonrpc":"2.0","id":0,"result":1},{"jsonrpc":"2.0","id":0,"result":2}]"#;
-        assert!(matches!(
-            in_order(packet(twice), 2),
-            Err(UpstreamError::Garbage(_))
-        ));
+        assert!(matches!(in_order(packet(twice), 2), Err(UpstreamError::Garbage(_))));
         let limit = r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32600,"message":"too many"}}"#;
         assert!(matches!(
             in_order(packet(limit), 2),

@@ -43,13 +43,7 @@ impl EthCall {
     /// A call in nobody's name and without value.
     #[must_use]
     pub fn new(to: Address, data: Vec<u8>) -> Self {
-        Self {
-            from: Address::ZERO,
-            to,
-            data: data.into(),
-            value: U256::ZERO,
-            gas: None,
-        }
+        Self { from: Address::ZERO, to, data: data.into(), value: U256::ZERO, gas: None }
     }
 
     fn to_json(&self) -> serde_json::Value {
@@ -246,10 +240,7 @@ impl Upstream {
 
     async fn checked_calls(&self, calls: &[RpcCall]) -> Result<Vec<CallResult>, UpstreamError> {
         if !self.chain_checked.load(Ordering::Relaxed) {
-            let call = RpcCall {
-                method: "eth_chainId",
-                params: json!([]),
-            };
+            let call = RpcCall { method: "eth_chainId", params: json!([]) };
             let mut results = self.client.call_many(&[call]).await?;
             let found: U64 = parse(results.pop())?;
             if found.to::<u64>() != self.chain_id {
@@ -286,10 +277,7 @@ impl Upstream {
         &self,
         tag: Option<&'static str>,
     ) -> Result<(ClaimedHeader, Option<Height>), UpstreamError> {
-        let call = |tag| RpcCall {
-            method: "eth_getBlockByNumber",
-            params: json!([tag, false]),
-        };
+        let call = |tag| RpcCall { method: "eth_getBlockByNumber", params: json!([tag, false]) };
         let calls: Vec<_> = std::iter::once("latest").chain(tag).map(call).collect();
         let mut results = self.calls(&calls).await?.into_iter();
         let latest: ClaimedHeader = block(results.next())?;
@@ -313,11 +301,7 @@ impl Upstream {
                 params: json!([U64::from(h.0), false]),
             })
             .collect();
-        self.calls(&calls)
-            .await?
-            .into_iter()
-            .map(|r| block(Some(r)))
-            .collect()
+        self.calls(&calls).await?.into_iter().map(|r| block(Some(r))).collect()
     }
 
     /// All receipts of the block with this hash: transaction hashes as it claims them, and the
@@ -329,10 +313,7 @@ impl Upstream {
         let receipts: Option<Vec<JsonReceipt>> =
             self.ask("eth_getBlockReceipts", json!([block])).await?;
         let receipts = receipts.ok_or(UpstreamError::Missing("the block's receipts"))?;
-        Ok(receipts
-            .iter()
-            .map(|r| (TxHash(r.transaction_hash), r.to_consensus()))
-            .collect())
+        Ok(receipts.iter().map(|r| (TxHash(r.transaction_hash), r.to_consensus())).collect())
     }
 
     /// The outcomes of `calls` in the state after the block with this hash.
@@ -347,10 +328,7 @@ impl Upstream {
         let at = json!({ "blockHash": block });
         let calls: Vec<_> = calls
             .iter()
-            .map(|c| RpcCall {
-                method: "eth_call",
-                params: json!([c.to_json(), at]),
-            })
+            .map(|c| RpcCall { method: "eth_call", params: json!([c.to_json(), at]) })
             .collect();
         self.calls(&calls).await?.into_iter().map(outcome).collect()
     }
@@ -360,10 +338,7 @@ impl Upstream {
     /// # Errors
     /// [`UpstreamError`].
     pub async fn simulate(&self, call: &EthCall) -> Result<CallOutcome, UpstreamError> {
-        let call = RpcCall {
-            method: "eth_call",
-            params: json!([call.to_json(), "latest"]),
-        };
+        let call = RpcCall { method: "eth_call", params: json!([call.to_json(), "latest"]) };
         let result = self.calls(&[call]).await?.pop();
         outcome(result.ok_or(UpstreamError::Missing("the call's outcome"))?)
     }
@@ -373,10 +348,8 @@ impl Upstream {
     /// # Errors
     /// [`UpstreamError`].
     pub async fn account(&self, address: Address) -> Result<(u64, U256), UpstreamError> {
-        let calls = ["eth_getTransactionCount", "eth_getBalance"].map(|method| RpcCall {
-            method,
-            params: json!([address, "latest"]),
-        });
+        let calls = ["eth_getTransactionCount", "eth_getBalance"]
+            .map(|method| RpcCall { method, params: json!([address, "latest"]) });
         let mut results = self.calls(&calls).await?.into_iter();
         let nonce: U64 = parse(results.next())?;
         Ok((nonce.to(), parse(results.next())?))
@@ -389,16 +362,9 @@ impl Upstream {
     pub async fn codes(&self, addresses: &[Address]) -> Result<Vec<Bytes>, UpstreamError> {
         let calls: Vec<_> = addresses
             .iter()
-            .map(|a| RpcCall {
-                method: "eth_getCode",
-                params: json!([a, "latest"]),
-            })
+            .map(|a| RpcCall { method: "eth_getCode", params: json!([a, "latest"]) })
             .collect();
-        self.calls(&calls)
-            .await?
-            .into_iter()
-            .map(|r| parse(Some(r)))
-            .collect()
+        self.calls(&calls).await?.into_iter().map(|r| parse(Some(r))).collect()
     }
 
     /// The tip that it suggests, in wei a gas.
@@ -421,16 +387,10 @@ impl Upstream {
     ) -> Result<Vec<Result<(), UpstreamError>>, UpstreamError> {
         let calls: Vec<_> = raw
             .iter()
-            .map(|raw| RpcCall {
-                method: "eth_sendRawTransaction",
-                params: json!([raw]),
-            })
+            .map(|raw| RpcCall { method: "eth_sendRawTransaction", params: json!([raw]) })
             .collect();
         let results = self.calls(&calls).await?;
-        Ok(results
-            .into_iter()
-            .map(|r| r.map(|_| ()).map_err(|e| refused(&e)))
-            .collect())
+        Ok(results.into_iter().map(|r| r.map(|_| ()).map_err(|e| refused(&e))).collect())
     }
 
     /// Where the transactions were included; `None` for one that is not, as far as it knows.
@@ -443,10 +403,7 @@ impl Upstream {
     ) -> Result<Vec<Option<Inclusion>>, UpstreamError> {
         let calls: Vec<_> = transactions
             .iter()
-            .map(|t| RpcCall {
-                method: "eth_getTransactionReceipt",
-                params: json!([t.0]),
-            })
+            .map(|t| RpcCall { method: "eth_getTransactionReceipt", params: json!([t.0]) })
             .collect();
         let results = self.calls(&calls).await?;
         results
@@ -468,9 +425,8 @@ impl Upstream {
             to: Option<Address>,
             input: Bytes,
         }
-        let found: Option<JsonTransaction> = self
-            .ask("eth_getTransactionByHash", json!([transaction.0]))
-            .await?;
+        let found: Option<JsonTransaction> =
+            self.ask("eth_getTransactionByHash", json!([transaction.0])).await?;
         Ok(found.map(|t| (t.to, t.input)))
     }
 }
@@ -482,19 +438,13 @@ fn inclusion(receipt: &JsonReceipt) -> Inclusion {
         block: receipt.block_hash,
         succeeded: receipt.succeeded(),
         gas_used: receipt.gas_used.to(),
-        logs: receipt
-            .logs()
-            .iter()
-            .zip(0..)
-            .map(|(log, i)| log.to_proven_form(i))
-            .collect(),
+        logs: receipt.logs().iter().zip(0..).map(|(log, i)| log.to_proven_form(i)).collect(),
     }
 }
 
 fn parse<T: DeserializeOwned>(result: Option<CallResult>) -> Result<T, UpstreamError> {
-    let raw = result
-        .ok_or(UpstreamError::Missing("an answer"))?
-        .map_err(|error| refused(&error))?;
+    let raw =
+        result.ok_or(UpstreamError::Missing("an answer"))?.map_err(|error| refused(&error))?;
     serde_json::from_str(raw.get()).map_err(|e| UpstreamError::Garbage(Detail::from(e.to_string())))
 }
 

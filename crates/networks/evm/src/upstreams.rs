@@ -84,13 +84,7 @@ impl Upstreams {
         policy: QuorumPolicy,
         finality: Finality,
     ) -> Self {
-        Self {
-            network,
-            list,
-            policy,
-            finality,
-            alarms: Mutex::default(),
-        }
+        Self { network, list, policy, finality, alarms: Mutex::default() }
     }
 
     /// The network.
@@ -120,12 +114,7 @@ impl Upstreams {
     /// The usable upstreams, the best to ask first.
     #[must_use]
     pub fn by_preference(&self) -> Vec<Arc<Upstream>> {
-        let mut usable: Vec<_> = self
-            .list
-            .iter()
-            .filter(|u| u.is_usable())
-            .cloned()
-            .collect();
+        let mut usable: Vec<_> = self.list.iter().filter(|u| u.is_usable()).cloned().collect();
         usable.sort_by_key(|u| u.preference());
         usable
     }
@@ -236,10 +225,7 @@ impl Upstreams {
     ) -> Result<AnchoredBlock, Shortfall> {
         let (block, dissenters) = self.anchor(height, heads).await?;
         for upstream in dissenters {
-            self.quarantine(
-                &upstream,
-                &format!("another block at final height {height}"),
-            );
+            self.quarantine(&upstream, &format!("another block at final height {height}"));
         }
         Ok(block)
     }
@@ -259,9 +245,7 @@ impl Upstreams {
         height: Height,
         heads: &Heads,
     ) -> Result<(AnchoredBlock, Vec<UpstreamName>), Shortfall> {
-        let known = map(&heads.latest, |h| {
-            (h.header.number == height.0).then(|| h.clone())
-        });
+        let known = map(&heads.latest, |h| (h.header.number == height.0).then(|| h.clone()));
         let try_known = anchor(&self.policy, &self.network, height, heads.head, known);
         if let Ok(found) = try_known {
             return Ok(found);
@@ -301,10 +285,7 @@ impl Upstreams {
             .await;
         let (reading, dissenters) = read(&self.policy, block, &answers)?;
         for upstream in dissenters {
-            self.quarantine(
-                &upstream,
-                &format!("another state after block {}", block.height),
-            );
+            self.quarantine(&upstream, &format!("another state after block {}", block.height));
         }
         Ok(reading)
     }
@@ -318,10 +299,7 @@ impl Upstreams {
             return;
         }
         tracing::warn!(network = %self.network, %upstream, why, "upstream quarantined");
-        self.raise(
-            AlarmKind::UpstreamDissents,
-            &format!("upstream {upstream} told {why}"),
-        );
+        self.raise(AlarmKind::UpstreamDissents, &format!("upstream {upstream} told {why}"));
     }
 
     /// Records an alarm until [`Self::take_alarms`].
@@ -342,18 +320,12 @@ impl Upstreams {
     /// Takes the alarms raised since the last call.
     #[must_use]
     pub fn take_alarms(&self) -> Vec<Alarm> {
-        self.alarms
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .drain(..)
-            .collect()
+        self.alarms.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
     }
 }
 
 fn one<T>(list: Vec<T>) -> Result<T, UpstreamError> {
-    list.into_iter()
-        .next()
-        .ok_or(UpstreamError::Missing("the block"))
+    list.into_iter().next().ok_or(UpstreamError::Missing("the block"))
 }
 
 fn map<T, U>(answers: &[Answer<T>], form: impl Fn(&T) -> Option<U>) -> Vec<Answer<U>> {

@@ -4,10 +4,7 @@
 //! the tests below compare them with the numbers seen on chains. Nothing here decides anything;
 //! [`crate::events`] and [`crate::dvn`] turn these shapes into domain types.
 
-#![allow(
-    clippy::too_many_arguments,
-    reason = "generated constructors follow the contracts"
-)]
+#![allow(clippy::too_many_arguments, reason = "generated constructors follow the contracts")]
 
 use alloy_primitives::{B256, b256};
 use alloy_sol_types::sol;
@@ -301,11 +298,7 @@ mod tests {
     fn topics_are_those_seen_on_chains() {
         fn starts<E: SolEvent>(prefix: &str) {
             let topic = hex::encode(E::SIGNATURE_HASH);
-            assert!(
-                topic.starts_with(prefix),
-                "{} has topic {topic}",
-                E::SIGNATURE
-            );
+            assert!(topic.starts_with(prefix), "{} has topic {topic}", E::SIGNATURE);
         }
         starts::<EndpointV2::PacketSent>(
             "1ab700d4ced0c005b164c0f789fd09fcbb0156d4c2041b8a3bfbcd961cd1567f",
@@ -348,12 +341,7 @@ mod tests {
     #[test]
     fn selectors_are_those_seen_on_chains() {
         fn is<C: SolCall>(selector: [u8; 4]) {
-            assert_eq!(
-                hex::encode(C::SELECTOR),
-                hex::encode(selector),
-                "{}",
-                C::SIGNATURE
-            );
+            assert_eq!(hex::encode(C::SELECTOR), hex::encode(selector), "{}", C::SIGNATURE);
         }
         is::<ReceiveUln302::verifyCall>([0x02, 0x23, 0x53, 0x6e]);
         is::<ReceiveUln302::commitVerificationCall>([0x08, 0x94, 0xed, 0xf1]);

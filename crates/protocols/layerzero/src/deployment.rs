@@ -120,11 +120,15 @@ impl Deployment {
     #[must_use]
     pub fn is_execution(&self, to: Option<Address>, input: &[u8]) -> bool {
         let Some(selector) = input.first_chunk::<4>() else { return false };
-        let endpoint = to == Some(self.endpoint) && *selector == EndpointV2::lzReceiveCall::SELECTOR;
+        let endpoint =
+            to == Some(self.endpoint) && *selector == EndpointV2::lzReceiveCall::SELECTOR;
         let executor = to.is_some()
             && to == self.executor
-            && [Executor::execute302Call::SELECTOR, Executor::nativeDropAndExecute302Call::SELECTOR]
-                .contains(selector);
+            && [
+                Executor::execute302Call::SELECTOR,
+                Executor::nativeDropAndExecute302Call::SELECTOR,
+            ]
+            .contains(selector);
         endpoint || executor
     }
 
@@ -183,9 +187,8 @@ fn parse_point(point: &Point) -> Option<(Eid, Address32)> {
 /// # Errors
 /// [`BadLane`] if it is none.
 pub fn header(lane: &Lane, nonce: MessageNonce) -> Result<PacketHeader, BadLane> {
-    let parse = |point: &Point| {
-        parse_point(point).ok_or_else(|| BadLane::Point(point.as_str().to_owned()))
-    };
+    let parse =
+        |point: &Point| parse_point(point).ok_or_else(|| BadLane::Point(point.as_str().to_owned()));
     let (src_eid, sender) = parse(&lane.source.point)?;
     let (dst_eid, receiver) = parse(&lane.destination.point)?;
     let nonce = PacketNonce::new(nonce.0).ok_or(BadLane::Nonce)?;

@@ -205,10 +205,7 @@ pub fn assemble_signatures(
         return Err(SignatureError::QuorumTooLarge { quorum });
     }
     if u64::try_from(signatures.len()) != Ok(quorum) {
-        return Err(SignatureError::WrongCount {
-            have: signatures.len(),
-            need: quorum,
-        });
+        return Err(SignatureError::WrongCount { have: signatures.len(), need: quorum });
     }
     signatures.sort_unstable_by_key(|(signer, _)| *signer);
     // Starting from the zero address, as the contract does, refuses it as well.
@@ -250,10 +247,7 @@ fn check_form(signer: Address, signature: &[u8; SIGNATURE_SIZE]) -> Result<(), S
     if !matches!(v, 27 | 28) {
         return Err(SignatureError::RecoveryByte { signer, v: *v });
     }
-    let s = rest
-        .last_chunk::<32>()
-        .map(|s| U256::from_be_bytes(*s))
-        .unwrap_or_default();
+    let s = rest.last_chunk::<32>().map(|s| U256::from_be_bytes(*s)).unwrap_or_default();
     if s.is_zero() || s > HALF_ORDER {
         return Err(SignatureError::SOutOfRange { signer });
     }

@@ -21,9 +21,8 @@ pub const MAX_LOG_DATA: usize = 4 * 1024 * 1024;
 pub const MAX_DVNS: usize = 127;
 
 /// Strict about padding, and bounded: lists may not claim more than the data could fill.
-const DECODER: AbiDecoderConfig = AbiDecoderConfig::new()
-    .validate(true)
-    .memory_limit(4 * MAX_LOG_DATA);
+const DECODER: AbiDecoderConfig =
+    AbiDecoderConfig::new().validate(true).memory_limit(4 * MAX_LOG_DATA);
 /// Longest text kept of what the ABI decoder says, in characters.
 const MAX_DETAIL: usize = 200;
 
@@ -47,10 +46,7 @@ impl RawLog {
 
     fn decode<E: SolEvent>(&self) -> Result<E, EventProblem> {
         if self.data.len() > MAX_LOG_DATA {
-            return Err(EventProblem::TooLarge {
-                actual: self.data.len(),
-                limit: MAX_LOG_DATA,
-            });
+            return Err(EventProblem::TooLarge { actual: self.data.len(), limit: MAX_LOG_DATA });
         }
         E::decode_raw_log_with_config(self.topics.iter().copied(), &self.data, DECODER).map_err(
             |error| EventProblem::Malformed {
@@ -162,11 +158,7 @@ pub struct Origin {
 impl Origin {
     fn new(src_eid: u32, sender: B256, nonce: u64) -> Result<Self, EventProblem> {
         let nonce = PacketNonce::new(nonce).ok_or(EventProblem::ZeroNonce)?;
-        Ok(Self {
-            src_eid: Eid(src_eid),
-            sender: Address32(sender),
-            nonce,
-        })
+        Ok(Self { src_eid: Eid(src_eid), sender: Address32(sender), nonce })
     }
 }
 
@@ -180,28 +172,16 @@ impl TryFrom<&crate::contracts::Origin> for Origin {
 
 impl From<Origin> for crate::contracts::Origin {
     fn from(origin: Origin) -> Self {
-        Self {
-            srcEid: origin.src_eid.0,
-            sender: origin.sender.0,
-            nonce: origin.nonce.get(),
-        }
+        Self { srcEid: origin.src_eid.0, sender: origin.sender.0, nonce: origin.nonce.get() }
     }
 }
 
 fn bounded(actual: usize, limit: usize) -> Result<(), EventProblem> {
-    if actual > limit {
-        Err(EventProblem::TooLarge { actual, limit })
-    } else {
-        Ok(())
-    }
+    if actual > limit { Err(EventProblem::TooLarge { actual, limit }) } else { Ok(()) }
 }
 
 fn same_count(what: &'static str, have: usize, need: usize) -> Result<(), EventProblem> {
-    if have == need {
-        Ok(())
-    } else {
-        Err(EventProblem::CountMismatch { what, have, need })
-    }
+    if have == need { Ok(()) } else { Err(EventProblem::CountMismatch { what, have, need }) }
 }
 
 #[cfg(test)]

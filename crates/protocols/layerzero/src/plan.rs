@@ -140,11 +140,7 @@ pub fn questions(jobs: &[Job<'_>], here: &Deployment) -> Vec<Question> {
 
 /// Decides about each job, in their order.
 #[must_use]
-pub fn plan(
-    jobs: &[Job<'_>],
-    view: &View,
-    here: &Deployment,
-) -> Vec<Decision> {
+pub fn plan(jobs: &[Job<'_>], view: &View, here: &Deployment) -> Vec<Decision> {
     jobs.iter()
         .map(|job| Decision { duty: job.duty.id(), action: decide(job, view, here) })
         .collect()
@@ -186,14 +182,10 @@ fn attest_questions(parsed: &Parsed, here: &Deployment) -> Vec<Question> {
     wanted
 }
 
-fn attest(
-    job: &Job<'_>,
-    parsed: &Parsed,
-    view: &View,
-    here: &Deployment,
-) -> Option<Action> {
+fn attest(job: &Job<'_>, parsed: &Parsed, view: &View, here: &Deployment) -> Option<Action> {
     let dvn = here.dvn?;
-    if is_past(parsed, view)? || view.committed(parsed.pathway, parsed.nonce())? == parsed.payload_hash.0
+    if is_past(parsed, view)?
+        || view.committed(parsed.pathway, parsed.nonce())? == parsed.payload_hash.0
     {
         return Some(seen_on_destination(job));
     }
@@ -251,7 +243,8 @@ fn commit_questions(parsed: &Parsed, here: &Deployment) -> Vec<Question> {
 }
 
 fn commit(job: &Job<'_>, parsed: &Parsed, view: &View, here: &Deployment) -> Option<Action> {
-    if is_past(parsed, view)? || view.committed(parsed.pathway, parsed.nonce())? == parsed.payload_hash.0
+    if is_past(parsed, view)?
+        || view.committed(parsed.pathway, parsed.nonce())? == parsed.payload_hash.0
     {
         return Some(seen_on_destination(job));
     }
@@ -301,7 +294,8 @@ fn tally(facts: &[FactRecord], config: &UlnConfig) -> (u32, u32) {
             _ => None,
         })
         .collect();
-    let attested = |list: &[Address]| list.iter().filter(|d| by.contains(text(**d).as_str())).count();
+    let attested =
+        |list: &[Address]| list.iter().filter(|d| by.contains(text(**d).as_str())).count();
     let threshold = usize::from(config.optionalDVNThreshold);
     let present = attested(&config.requiredDVNs) + attested(&config.optionalDVNs).min(threshold);
     let needed = config.requiredDVNs.len() + threshold;

@@ -31,10 +31,7 @@ pub fn reason_text(data: &[u8]) -> String {
 
 /// `Name(Name { fields })` as `Name { fields }`.
 fn short_debug(text: &str) -> String {
-    text.split_once('(')
-        .and_then(|(_, inner)| inner.strip_suffix(')'))
-        .unwrap_or(text)
-        .to_owned()
+    text.split_once('(').and_then(|(_, inner)| inner.strip_suffix(')')).unwrap_or(text).to_owned()
 }
 
 #[cfg(test)]

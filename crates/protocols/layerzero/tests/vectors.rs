@@ -96,10 +96,7 @@ impl<'a> Deserialize<'a> for Decimal {
 
 impl From<&Call> for GasAndValue {
     fn from(call: &Call) -> Self {
-        Self {
-            gas: call.gas.0,
-            value: call.value.0,
-        }
+        Self { gas: call.gas.0, value: call.value.0 }
     }
 }
 
@@ -117,33 +114,13 @@ fn packets_decode_and_encode_alike() {
             receiver: Address32(vector.receiver),
         };
         let packet = Packet::new(header, vector.message).unwrap();
-        assert_eq!(
-            Packet::decode(&vector.encoded).as_ref(),
-            Ok(&packet),
-            "{}",
-            vector.name
-        );
-        assert_eq!(
-            PacketHeader::decode(&vector.header),
-            Ok(header),
-            "{}",
-            vector.name
-        );
+        assert_eq!(Packet::decode(&vector.encoded).as_ref(), Ok(&packet), "{}", vector.name);
+        assert_eq!(PacketHeader::decode(&vector.header), Ok(header), "{}", vector.name);
         assert_eq!(packet.encode(), vector.encoded, "{}", vector.name);
         assert_eq!(header.encode(), vector.header, "{}", vector.name);
         assert_eq!(packet.guid().0, vector.guid, "{}", vector.name);
-        assert_eq!(
-            packet.header_hash().0,
-            vector.header_hash,
-            "{}",
-            vector.name
-        );
-        assert_eq!(
-            packet.payload_hash().0,
-            vector.payload_hash,
-            "{}",
-            vector.name
-        );
+        assert_eq!(packet.header_hash().0, vector.header_hash, "{}", vector.name);
+        assert_eq!(packet.payload_hash().0, vector.payload_hash, "{}", vector.name);
     }
 }
 
@@ -155,25 +132,15 @@ fn options_decode_alike() {
     for vector in vectors {
         let options = Options::decode(&vector.encoded).unwrap();
         let name = &vector.name;
-        assert_eq!(
-            options.lz_receive,
-            vector.lz_receive.as_ref().map(Into::into),
-            "{name}"
-        );
+        assert_eq!(options.lz_receive, vector.lz_receive.as_ref().map(Into::into), "{name}");
         let drops: Vec<_> = vector
             .native_drops
             .iter()
-            .map(|drop| NativeDrop {
-                amount: drop.amount.0,
-                receiver: Address32(drop.receiver),
-            })
+            .map(|drop| NativeDrop { amount: drop.amount.0, receiver: Address32(drop.receiver) })
             .collect();
         assert_eq!(options.native_drops, drops, "{name}");
-        let composes: BTreeMap<_, GasAndValue> = vector
-            .composes
-            .iter()
-            .map(|(index, call)| (*index, call.into()))
-            .collect();
+        let composes: BTreeMap<_, GasAndValue> =
+            vector.composes.iter().map(|(index, call)| (*index, call.into())).collect();
         assert_eq!(options.composes, composes, "{name}");
         assert_eq!(options.ordered, vector.ordered, "{name}");
         let lz_read = vector.lz_read.map(|read| Read {
@@ -184,12 +151,7 @@ fn options_decode_alike() {
         assert_eq!(options.lz_read, lz_read, "{name}");
         let precrime: Vec<_> = options.dvn.iter().map(|option| option.index).collect();
         assert_eq!(precrime, vector.precrime, "{name}");
-        assert!(
-            options
-                .dvn
-                .iter()
-                .all(|option| option.option_type == 1 && option.data.is_empty())
-        );
+        assert!(options.dvn.iter().all(|option| option.option_type == 1 && option.data.is_empty()));
     }
 }
 
@@ -211,9 +173,7 @@ fn options_encode_alike() {
     ];
     let vectors: Vec<OptionsVector> =
         serde_json::from_str(include_str!("vectors/options.json")).unwrap();
-    let chosen = vectors
-        .iter()
-        .filter(|vector| canonical.contains(&vector.name.as_str()));
+    let chosen = vectors.iter().filter(|vector| canonical.contains(&vector.name.as_str()));
     assert_eq!(chosen.clone().count(), canonical.len());
     for vector in chosen {
         let encoded = Options::decode(&vector.encoded).unwrap().encode();
@@ -224,10 +184,7 @@ fn options_encode_alike() {
 #[test]
 fn the_published_default_options_are_200_000_gas() {
     let bytes = hex!("00030100110100000000000000000000000000030d40");
-    let expected = GasAndValue {
-        gas: 200_000,
-        value: 0,
-    };
+    let expected = GasAndValue { gas: 200_000, value: 0 };
     assert_eq!(Options::decode(&bytes).unwrap().lz_receive, Some(expected));
 }
 
@@ -260,18 +217,8 @@ fn digests_signatures_and_calls_are_alike() {
         let signatures = assemble_signatures(signatures, 3).unwrap();
         assert_eq!(signatures, vector.assembled, "{name}");
 
-        let param = ExecuteParam {
-            vid,
-            target: vector.target,
-            call_data,
-            expiration,
-            signatures,
-        };
+        let param = ExecuteParam { vid, target: vector.target, call_data, expiration, signatures };
         assert_eq!(param.digest(), digest, "{name}");
-        assert_eq!(
-            execute_call_data(vec![param]),
-            vector.execute_call_data,
-            "{name}"
-        );
+        assert_eq!(execute_call_data(vec![param]), vector.execute_call_data, "{name}");
     }
 }

@@ -29,11 +29,8 @@ pub(super) async fn add(
     for chunk in duties.chunks(CHUNK) {
         let ids: Vec<DutyId> = chunk.iter().map(Duty::id).collect();
         let known = by_ids(conn, &ids).await?;
-        let owed: HashMap<DutyId, &Duty> = ids
-            .into_iter()
-            .zip(chunk)
-            .filter(|(id, _)| !known.contains_key(id))
-            .collect();
+        let owed: HashMap<DutyId, &Duty> =
+            ids.into_iter().zip(chunk).filter(|(id, _)| !known.contains_key(id)).collect();
         if owed.is_empty() {
             continue;
         }
@@ -42,10 +39,7 @@ pub(super) async fn add(
         let messages = messages::by_ids(conn, &about).await?;
         for (id, duty) in owed {
             let message = messages.get(&duty.message).ok_or_else(|| {
-                StoreError::bad(
-                    "a duty",
-                    format!("its message {} is not known", duty.message),
-                )
+                StoreError::bad("a duty", format!("its message {} is not known", duty.message))
             })?;
             insert(conn, id, duty, (message.lane.id(), message.nonce), at).await?;
             added.insert(id, duty.message);
@@ -120,12 +114,7 @@ pub(super) async fn by_ids(
             list.push_bind(bytes(id.0));
         }
         query.push(")");
-        for r in query
-            .build()
-            .persistent(false)
-            .fetch_all(&mut *conn)
-            .await?
-        {
+        for r in query.build().persistent(false).fetch_all(&mut *conn).await? {
             let (id, duty) = row::duty(&r)?;
             found.insert(id, duty);
         }
@@ -149,12 +138,7 @@ pub(super) async fn of_messages(
             list.push_bind(bytes(id.0));
         }
         query.push(") ORDER BY d.message, d.step, d.network, d.worker");
-        for r in query
-            .build()
-            .persistent(false)
-            .fetch_all(&mut *conn)
-            .await?
-        {
+        for r in query.build().persistent(false).fetch_all(&mut *conn).await? {
             let (id, duty) = row::duty(&r)?;
             found.entry(duty.message).or_default().push((id, duty));
         }
@@ -188,10 +172,7 @@ pub(super) async fn open(
     for r in &rows {
         let nonce = MessageNonce(row::get_number(r, "nonce")?);
         let place: facts::Place = (get_hash(r, "lane")?, nonce);
-        let (id, message) = (
-            get_hash::<DutyId>(r, "id")?,
-            get_hash::<MessageId>(r, "message")?,
-        );
+        let (id, message) = (get_hash::<DutyId>(r, "id")?, get_hash::<MessageId>(r, "message")?);
         order.insert((place, row::get_count(r, "step")?, id, message));
     }
     let ids: Vec<DutyId> = order.iter().map(|(_, _, id, _)| *id).collect();
@@ -204,20 +185,10 @@ pub(super) async fn open(
     let open = order.into_iter().filter_map(|(place, _, id, message)| {
         let message = messages.get(&message)?.clone();
         let payload = message.payload.hash();
-        let known = facts
-            .get(&place)
-            .map(Vec::as_slice)
-            .unwrap_or_default()
-            .iter();
-        let facts = known
-            .filter(|(_, r)| facts::concerns(r, payload))
-            .map(|(_, r)| r.clone())
-            .collect();
-        Some(OpenDuty {
-            duty: duties.remove(&id)?,
-            message,
-            facts,
-        })
+        let known = facts.get(&place).map(Vec::as_slice).unwrap_or_default().iter();
+        let facts =
+            known.filter(|(_, r)| facts::concerns(r, payload)).map(|(_, r)| r.clone()).collect();
+        Some(OpenDuty { duty: duties.remove(&id)?, message, facts })
     });
     Ok(open.collect())
 }
@@ -228,19 +199,14 @@ pub(super) async fn shift(
     at: UnixMillis,
 ) -> Result<usize> {
     if moves.len() > MAX_BATCH {
-        return Err(StoreError::bad(
-            "moves of duties",
-            format!("more than {MAX_BATCH}"),
-        ));
+        return Err(StoreError::bad("moves of duties", format!("more than {MAX_BATCH}")));
     }
     let ids: Vec<DutyId> = moves.iter().map(|m| m.duty).collect();
     let mut duties = by_ids(conn, &ids).await?;
     let mut changes = Changes::default();
     let mut moved = 0;
     for step in moves {
-        let Some(duty) = duties
-            .get_mut(&step.duty)
-            .filter(|d| d.state.as_str() == step.from)
+        let Some(duty) = duties.get_mut(&step.duty).filter(|d| d.state.as_str() == step.from)
         else {
             continue;
         };

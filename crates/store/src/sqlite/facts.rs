@@ -30,10 +30,7 @@ pub(super) fn id(record: &FactRecord) -> B256 {
             &seen.index.to_be_bytes(),
             subject.lane.0.as_slice(),
             &subject.nonce.0.to_be_bytes(),
-            subject
-                .payload
-                .as_ref()
-                .map_or(&[], |hash| hash.0.as_slice()),
+            subject.payload.as_ref().map_or(&[], |hash| hash.0.as_slice()),
             record.fact.kind().as_bytes(),
             role.as_bytes(),
             who.as_bytes(),
@@ -83,40 +80,34 @@ fn supersedes(new: &FactRecord, known: &FactRecord) -> bool {
 }
 
 async fn save(conn: &mut SqliteConnection, changed: &[(B256, &FactRecord)]) -> Result<()> {
-    let texts = changed
-        .iter()
-        .map(|(_, r)| json(&r.fact))
-        .collect::<Result<Vec<_>>>()?;
+    let texts = changed.iter().map(|(_, r)| json(&r.fact)).collect::<Result<Vec<_>>>()?;
     let mut query = QueryBuilder::<Sqlite>::new(
         "INSERT INTO facts (id, lane, nonce, payload, kind, fact, network, height, block_hash, \
          position, transaction_hash, certainty, hinted_at, verified_at) ",
     );
-    query.push_values(
-        changed.iter().zip(texts),
-        |mut values, ((id, record), text)| {
-            let (subject, seen) = (&record.subject, &record.observation);
-            let at = millis(record.at);
-            let (certainty, hinted_at, verified_at) = match record.certainty {
-                Certainty::Hinted => ("hinted", Some(at), None),
-                Certainty::Verified => ("verified", None, Some(at)),
-            };
-            values
-                .push_bind(bytes(*id))
-                .push_bind(bytes(subject.lane.0))
-                .push_bind(be(subject.nonce.0))
-                .push_bind(subject.payload.map(|hash| bytes(hash.0)))
-                .push_bind(record.fact.kind())
-                .push_bind(text)
-                .push_bind(seen.network.to_string())
-                .push_bind(be(seen.block.height.0))
-                .push_bind(bytes(seen.block.hash.0))
-                .push_bind(be(seen.index))
-                .push_bind(bytes(seen.transaction.0))
-                .push_bind(certainty)
-                .push_bind(hinted_at)
-                .push_bind(verified_at);
-        },
-    );
+    query.push_values(changed.iter().zip(texts), |mut values, ((id, record), text)| {
+        let (subject, seen) = (&record.subject, &record.observation);
+        let at = millis(record.at);
+        let (certainty, hinted_at, verified_at) = match record.certainty {
+            Certainty::Hinted => ("hinted", Some(at), None),
+            Certainty::Verified => ("verified", None, Some(at)),
+        };
+        values
+            .push_bind(bytes(*id))
+            .push_bind(bytes(subject.lane.0))
+            .push_bind(be(subject.nonce.0))
+            .push_bind(subject.payload.map(|hash| bytes(hash.0)))
+            .push_bind(record.fact.kind())
+            .push_bind(text)
+            .push_bind(seen.network.to_string())
+            .push_bind(be(seen.block.height.0))
+            .push_bind(bytes(seen.block.hash.0))
+            .push_bind(be(seen.index))
+            .push_bind(bytes(seen.transaction.0))
+            .push_bind(certainty)
+            .push_bind(hinted_at)
+            .push_bind(verified_at);
+    });
     query.push(
         " ON CONFLICT (id) DO UPDATE SET fact = excluded.fact, height = excluded.height, \
          transaction_hash = excluded.transaction_hash, certainty = excluded.certainty, \
@@ -138,9 +129,7 @@ async fn by_ids(
         list.push_bind(bytes(id));
     }
     query.push(")");
-    read(conn, query)
-        .await
-        .map(|facts| facts.into_iter().collect())
+    read(conn, query).await.map(|facts| facts.into_iter().collect())
 }
 
 /// Every fact about `places`, in the order of heights and positions on each network.
@@ -237,12 +226,6 @@ async fn read(
     conn: &mut SqliteConnection,
     mut query: QueryBuilder<Sqlite>,
 ) -> Result<Vec<(B256, FactRecord)>> {
-    let rows = query
-        .build()
-        .persistent(false)
-        .fetch_all(&mut *conn)
-        .await?;
-    rows.iter()
-        .map(|r| Ok((row::get_hash(r, "id")?, row::fact(r)?)))
-        .collect()
+    let rows = query.build().persistent(false).fetch_all(&mut *conn).await?;
+    rows.iter().map(|r| Ok((row::get_hash(r, "id")?, row::fact(r)?))).collect()
 }

@@ -68,10 +68,7 @@ fn fees(r: &SqliteRow) -> Result<Fees> {
     }
     let text: Text = row::get_json(r, "fees")?;
     let number = |text: String| text.parse().map_err(|e| StoreError::unreadable("fees", &e));
-    Ok(Fees {
-        max_fee: number(text.max_fee)?,
-        tip: number(text.tip)?,
-    })
+    Ok(Fees { max_fee: number(text.max_fee)?, tip: number(text.tip)? })
 }
 
 async fn joined_duties(
@@ -92,10 +89,7 @@ async fn joined_duties(
     .await?;
     let mut joined: HashMap<TxHash, Vec<DutyId>> = HashMap::new();
     for r in &rows {
-        joined
-            .entry(get_hash(r, "hash")?)
-            .or_default()
-            .push(get_hash(r, "duty")?);
+        joined.entry(get_hash(r, "hash")?).or_default().push(get_hash(r, "duty")?);
     }
     Ok(joined)
 }
@@ -118,10 +112,7 @@ async fn replaced_of(
     .await?;
     let mut replaced: HashMap<u64, Vec<TxHash>> = HashMap::new();
     for r in &rows {
-        replaced
-            .entry(row::get_number(r, "nonce")?)
-            .or_default()
-            .push(get_hash(r, "hash")?);
+        replaced.entry(row::get_number(r, "nonce")?).or_default().push(get_hash(r, "hash")?);
     }
     Ok(replaced)
 }
@@ -139,8 +130,7 @@ pub(super) async fn next_nonce(
     .bind(signer)
     .fetch_optional(conn)
     .await?;
-    row.map(|r| Ok(row::get_number(&r, "nonce")?.saturating_add(1)))
-        .transpose()
+    row.map(|r| Ok(row::get_number(&r, "nonce")?.saturating_add(1))).transpose()
 }
 
 pub(super) async fn ours(
@@ -156,12 +146,7 @@ pub(super) async fn ours(
             list.push_bind(bytes(hash.0));
         }
         query.push(")");
-        for r in query
-            .build()
-            .persistent(false)
-            .fetch_all(&mut *conn)
-            .await?
-        {
+        for r in query.build().persistent(false).fetch_all(&mut *conn).await? {
             found.insert(get_hash(&r, "hash")?);
         }
     }

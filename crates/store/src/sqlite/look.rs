@@ -24,11 +24,7 @@ const QUIET_MILLIS: u64 = 60 * 60 * 1000;
 
 /// What a limit given by a caller means.
 fn bounded(limit: u32) -> u32 {
-    if limit == 0 {
-        MAX_LOOK
-    } else {
-        limit.min(MAX_LOOK)
-    }
+    if limit == 0 { MAX_LOOK } else { limit.min(MAX_LOOK) }
 }
 
 const ROW: &str = "m.sequence, m.id, m.lane, m.nonce, m.reference, m.status, m.standing, \
@@ -43,11 +39,7 @@ fn message_row(r: &SqliteRow) -> Result<MessageRow> {
         lane: row::lane(r)?,
         nonce: MessageNonce(row::get_number(r, "nonce")?),
         reference: row::get_optional_hash(r, "reference")?,
-        standing: row::standing(r)?.unwrap_or(Standing {
-            status,
-            outcome: None,
-            reason: None,
-        }),
+        standing: row::standing(r)?.unwrap_or(Standing { status, outcome: None, reason: None }),
         learnt_at: row::get_time(r, "learnt_at")?,
         updated_at: row::get_time(r, "updated_at")?,
         transaction: row::get_optional_hash(r, "sent_transaction")?,
@@ -67,21 +59,14 @@ pub(super) async fn list(
     filter: &MessageFilter,
 ) -> Result<Vec<MessageRow>> {
     let mut query = select_rows();
-    let before = filter
-        .after
-        .map_or(i64::MAX, |n| i64::try_from(n).unwrap_or(i64::MAX));
+    let before = filter.after.map_or(i64::MAX, |n| i64::try_from(n).unwrap_or(i64::MAX));
     query.push("m.sequence < ").push_bind(before);
     if let Some(status) = filter.status {
         query.push(" AND m.status = ").push_bind(status.as_str());
     }
     if let Some(network) = &filter.network {
-        query
-            .push(" AND (l.source_network = ")
-            .push_bind(network.to_string());
-        query
-            .push(" OR l.destination_network = ")
-            .push_bind(network.to_string())
-            .push(")");
+        query.push(" AND (l.source_network = ").push_bind(network.to_string());
+        query.push(" OR l.destination_network = ").push_bind(network.to_string()).push(")");
     }
     if let Some(lane) = filter.lane {
         query.push(" AND m.lane = ").push_bind(bytes(lane.0));
@@ -92,9 +77,7 @@ pub(super) async fn list(
     if !filter.include_gone {
         query.push(" AND NOT m.gone");
     }
-    query
-        .push(" ORDER BY m.sequence DESC LIMIT ")
-        .push_bind(bounded(filter.limit));
+    query.push(" ORDER BY m.sequence DESC LIMIT ").push_bind(bounded(filter.limit));
     let rows = query.build().fetch_all(conn).await?;
     rows.iter().map(message_row).collect()
 }
@@ -102,18 +85,12 @@ pub(super) async fn list(
 /// The smallest and the greatest hash that begin with these digits.
 fn range_of(text: &str) -> Option<(B256, B256)> {
     let text = text.trim();
-    let digits = text
-        .strip_prefix("0x")
-        .or_else(|| text.strip_prefix("0X"))
-        .unwrap_or(text);
+    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")).unwrap_or(text);
     let is_hex = digits.chars().all(|c| c.is_ascii_hexdigit());
     if !is_hex || !(1..=64).contains(&digits.len()) {
         return None;
     }
-    Some((
-        format!("{digits:0<64}").parse().ok()?,
-        format!("{digits:f<64}").parse().ok()?,
-    ))
+    Some((format!("{digits:0<64}").parse().ok()?, format!("{digits:f<64}").parse().ok()?))
 }
 
 pub(super) async fn find(conn: &mut SqliteConnection, text: &str) -> Result<Found> {
@@ -130,10 +107,7 @@ pub(super) async fn find(conn: &mut SqliteConnection, text: &str) -> Result<Foun
     .bind(MAX_FOUND)
     .fetch_all(conn)
     .await?;
-    let ids = rows
-        .iter()
-        .map(|r| get_hash(r, "id"))
-        .collect::<Result<Vec<MessageId>>>()?;
+    let ids = rows.iter().map(|r| get_hash(r, "id")).collect::<Result<Vec<MessageId>>>()?;
     Ok(match ids.as_slice() {
         [] => Found::None,
         [id] => Found::One(*id),
@@ -156,23 +130,13 @@ pub(super) async fn detail(
     };
     let place = (row.lane_id, row.nonce);
     let payload = message.payload.hash();
-    let facts = facts::at_places(conn, &BTreeSet::from([place]))
-        .await?
-        .remove(&place);
-    let facts = facts
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(_, record)| record);
-    let duties = duties::of_messages(conn, &[id])
-        .await?
-        .remove(&id)
-        .unwrap_or_default();
+    let facts = facts::at_places(conn, &BTreeSet::from([place])).await?.remove(&place);
+    let facts = facts.unwrap_or_default().into_iter().map(|(_, record)| record);
+    let duties = duties::of_messages(conn, &[id]).await?.remove(&id).unwrap_or_default();
     let duties: Vec<Duty> = duties.into_iter().map(|(_, duty)| duty).collect();
     Ok(Some(MessageDetail {
         row,
-        facts: facts
-            .filter(|record| facts::concerns(record, payload))
-            .collect(),
+        facts: facts.filter(|record| facts::concerns(record, payload)).collect(),
         duties,
         transactions: flight::of_message(conn, id).await?,
         history: settle::history(conn, id, MAX_LOOK).await?,
@@ -311,17 +275,11 @@ pub(super) async fn alarms(conn: &mut SqliteConnection, limit: u32) -> Result<Ve
 
 pub(super) async fn check_integrity(conn: &mut SqliteConnection) -> Result<()> {
     let rows = sqlx::query("PRAGMA quick_check(5)").fetch_all(conn).await?;
-    let lines = rows
-        .iter()
-        .map(|r| Ok(r.try_get::<String, _>(0)?))
-        .collect::<Result<Vec<_>>>()?;
+    let lines = rows.iter().map(|r| Ok(r.try_get::<String, _>(0)?)).collect::<Result<Vec<_>>>()?;
     if lines == ["ok"] {
         return Ok(());
     }
-    Err(StoreError::corrupt(
-        std::path::Path::new(""),
-        lines.join("; "),
-    ))
+    Err(StoreError::corrupt(std::path::Path::new(""), lines.join("; ")))
 }
 
 #[cfg(test)]

@@ -141,18 +141,9 @@ pub(super) async fn evidence(
             list.push_bind(bytes(id.0));
         }
         query.push(") ORDER BY message, height");
-        for r in query
-            .build()
-            .persistent(false)
-            .fetch_all(&mut *conn)
-            .await?
-        {
+        for r in query.build().persistent(false).fetch_all(&mut *conn).await? {
             let block = row::get_block(&r, "height", "block_hash")?;
-            found.push((
-                get_hash(&r, "message")?,
-                block,
-                row::get_bytes(&r, "evidence")?,
-            ));
+            found.push((get_hash(&r, "message")?, block, row::get_bytes(&r, "evidence")?));
         }
     }
     Ok(found)
@@ -175,12 +166,7 @@ pub(super) async fn by_ids(
             list.push_bind(bytes(id.0));
         }
         query.push(")");
-        for r in query
-            .build()
-            .persistent(false)
-            .fetch_all(&mut *conn)
-            .await?
-        {
+        for r in query.build().persistent(false).fetch_all(&mut *conn).await? {
             found.insert(get_hash(&r, "id")?, row::message(&r)?);
         }
     }

@@ -64,18 +64,10 @@ impl SqliteStore {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true);
-        let write = pool(1)
-            .connect_with(options)
-            .await
-            .map_err(|e| opening(e, &path))?;
+        let write = pool(1).connect_with(options).await.map_err(|e| opening(e, &path))?;
         schema::migrate(&write, &path).await?;
         let read = readers(&path).await?;
-        Ok(Self {
-            path,
-            read,
-            write: Some(write),
-            _lock: Some(lock),
-        })
+        Ok(Self { path, read, write: Some(write), _lock: Some(lock) })
     }
 
     /// Opens the store for reading only, beside a process that may be writing to it.
@@ -90,12 +82,7 @@ impl SqliteStore {
         }
         let read = readers(&path).await?;
         schema::check(&read, &path).await?;
-        Ok(Self {
-            path,
-            read,
-            write: None,
-            _lock: None,
-        })
+        Ok(Self { path, read, write: None, _lock: None })
     }
 
     /// The store's file.
@@ -117,13 +104,9 @@ impl SqliteStore {
     /// reads cannot change before it writes.
     async fn writing(&self) -> Result<Transaction<'static, Sqlite>> {
         let Some(pool) = &self.write else {
-            return Err(StoreError::ReadOnly {
-                path: self.path.clone(),
-            });
+            return Err(StoreError::ReadOnly { path: self.path.clone() });
         };
-        pool.begin_with("BEGIN IMMEDIATE")
-            .await
-            .map_err(|e| self.failed(e))
+        pool.begin_with("BEGIN IMMEDIATE").await.map_err(|e| self.failed(e))
     }
 
     /// Starts a transaction in which all reads see one state of the store.
@@ -137,49 +120,34 @@ impl SqliteStore {
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(path)
-        .busy_timeout(BUSY)
-        .disable_statement_logging()
+    SqliteConnectOptions::new().filename(path).busy_timeout(BUSY).disable_statement_logging()
 }
 
 /// After an error such as a full disk SQLite ends the transaction by itself, which the driver does
 /// not notice: such a connection would never be of use again, so it gives way to a new one.
 fn pool(connections: u32) -> SqlitePoolOptions {
-    SqlitePoolOptions::new()
-        .max_connections(connections)
-        .before_acquire(|connection, _| {
-            Box::pin(async move { Ok(!connection.is_in_transaction()) })
-        })
+    SqlitePoolOptions::new().max_connections(connections).before_acquire(|connection, _| {
+        Box::pin(async move { Ok(!connection.is_in_transaction()) })
+    })
 }
 
 async fn readers(path: &Path) -> Result<SqlitePool> {
-    pool(READERS)
-        .connect_with(options(path).read_only(true))
-        .await
-        .map_err(|e| opening(e, path))
+    pool(READERS).connect_with(options(path).read_only(true)).await.map_err(|e| opening(e, path))
 }
 
 fn lock(path: &Path) -> Result<File> {
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
     let name = PathBuf::from(name);
-    let open = |e: std::io::Error| StoreError::Open {
-        path: path.to_owned(),
-        detail: e.to_string(),
-    };
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&name)
-        .map_err(open)?;
+    let open =
+        |e: std::io::Error| StoreError::Open { path: path.to_owned(), detail: e.to_string() };
+    let file =
+        File::options().create(true).truncate(false).write(true).open(&name).map_err(open)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
-            path: path.to_owned(),
-            lock: name,
-        }),
+        Err(TryLockError::WouldBlock) => {
+            Err(StoreError::Locked { path: path.to_owned(), lock: name })
+        }
         Err(TryLockError::Error(e)) => Err(open(e)),
     }
 }
@@ -332,10 +300,7 @@ mod tests {
 
     fn batch(from: Option<BlockRef>, count: u64) -> BlockBatch {
         let first = from.map_or(1, |block| block.height.0 + 1);
-        let block = |n| BlockRef {
-            height: Height(n),
-            hash: BlockHash(B256::repeat_byte(1)),
-        };
+        let block = |n| BlockRef { height: Height(n), hash: BlockHash(B256::repeat_byte(1)) };
         BlockBatch {
             network: "alpha".parse().unwrap(),
             previous: from,
@@ -350,38 +315,25 @@ mod tests {
     #[tokio::test]
     async fn r4_a_full_disk_is_retried_and_loses_nothing() {
         let folder = tempfile::TempDir::new().unwrap();
-        let store = SqliteStore::open(folder.path().join("store.db"))
-            .await
-            .unwrap();
+        let store = SqliteStore::open(folder.path().join("store.db")).await.unwrap();
         let first = batch(None, 1);
         store.record_blocks(first.clone()).await.unwrap();
         let write = store.write.as_ref().unwrap();
-        sqlx::query("PRAGMA max_page_count = 1")
-            .execute(write)
-            .await
-            .unwrap();
+        sqlx::query("PRAGMA max_page_count = 1").execute(write).await.unwrap();
         let second = batch(first.blocks.last().copied(), 1_000);
         let error = store.record_blocks(second.clone()).await.unwrap_err();
-        assert!(
-            matches!(&error, StoreError::Full { path } if path == store.path()),
-            "{error}"
-        );
+        assert!(matches!(&error, StoreError::Full { path } if path == store.path()), "{error}");
         assert!(error.is_retryable());
         let cursor = store.cursor(&first.network).await.unwrap().unwrap();
         assert_eq!(Some(&cursor.tip), first.blocks.last());
-        sqlx::query("PRAGMA max_page_count = 1000000")
-            .execute(write)
-            .await
-            .unwrap();
+        sqlx::query("PRAGMA max_page_count = 1000000").execute(write).await.unwrap();
         store.record_blocks(second).await.unwrap();
     }
 
     #[tokio::test]
     async fn frequent_questions_use_their_indexes() {
         let folder = tempfile::TempDir::new().unwrap();
-        let store = SqliteStore::open(folder.path().join("store.db"))
-            .await
-            .unwrap();
+        let store = SqliteStore::open(folder.path().join("store.db")).await.unwrap();
         let cases = [
             (duties::OPEN, "duties_open"),
             (

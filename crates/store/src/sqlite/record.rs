@@ -26,8 +26,7 @@ pub(super) async fn tip(
         .bind(network.as_str())
         .fetch_optional(conn)
         .await?;
-    row.map(|r| row::get_block(&r, "height", "hash"))
-        .transpose()
+    row.map(|r| row::get_block(&r, "height", "hash")).transpose()
 }
 
 pub(super) async fn cursor(
@@ -44,10 +43,7 @@ pub(super) async fn cursor(
     .bind(i64::try_from(KEEP_BLOCKS).unwrap_or(i64::MAX))
     .fetch_all(conn)
     .await?;
-    let recent = rows
-        .iter()
-        .map(|r| row::get_block(r, "height", "hash"))
-        .collect::<Result<_>>()?;
+    let recent = rows.iter().map(|r| row::get_block(r, "height", "hash")).collect::<Result<_>>()?;
     Ok(Some(Cursor { tip, recent }))
 }
 
@@ -66,11 +62,7 @@ pub(super) async fn blocks(conn: &mut SqliteConnection, batch: &BlockBatch) -> R
     }
     advance(conn, batch, new_tip).await?;
 
-    let proven: Vec<&Message> = batch
-        .messages
-        .iter()
-        .map(|proven| &proven.message)
-        .collect();
+    let proven: Vec<&Message> = batch.messages.iter().map(|proven| &proven.message).collect();
     let new_messages = messages::save(conn, &proven, Overwrite::Hints, batch.at).await?;
     for (proven, block) in batch.messages.iter().zip(sent) {
         let id = proven.message.id();
@@ -89,28 +81,17 @@ pub(super) async fn blocks(conn: &mut SqliteConnection, batch: &BlockBatch) -> R
         lost,
     };
     let done = settle::follow(conn, &changes, batch.at).await?;
-    Ok(Recorded {
-        affected: done.affected,
-        new_messages: changes.new_messages.len(),
-    })
+    Ok(Recorded { affected: done.affected, new_messages: changes.new_messages.len() })
 }
 
 /// Checks the batch against itself; returns the block that becomes the cursor.
 fn check_blocks(batch: &BlockBatch) -> Result<BlockRef> {
     let bad = |why: String| StoreError::bad("a batch of blocks", why);
-    let sizes = [
-        batch.blocks.len(),
-        batch.messages.len(),
-        batch.facts.len(),
-        batch.duties.len(),
-    ];
+    let sizes = [batch.blocks.len(), batch.messages.len(), batch.facts.len(), batch.duties.len()];
     if sizes.iter().any(|size| *size > MAX_BATCH) {
         return Err(bad(format!("it is larger than {MAX_BATCH}")));
     }
-    let tip = *batch
-        .blocks
-        .last()
-        .ok_or_else(|| bad("it has no block".into()))?;
+    let tip = *batch.blocks.last().ok_or_else(|| bad("it has no block".into()))?;
     let mut below = batch.previous.map(|block| block.height);
     for block in &batch.blocks {
         if below.is_some_and(|below| block.height <= below) {
@@ -118,37 +99,22 @@ fn check_blocks(batch: &BlockBatch) -> Result<BlockRef> {
         }
         below = Some(block.height);
     }
-    let hashes: HashMap<Height, BlockHash> = batch
-        .blocks
-        .iter()
-        .map(|block| (block.height, block.hash))
-        .collect();
+    let hashes: HashMap<Height, BlockHash> =
+        batch.blocks.iter().map(|block| (block.height, block.hash)).collect();
     for record in &batch.facts {
         let block = record.observation.block;
         if record.observation.network != batch.network {
-            return Err(bad(format!(
-                "a fact stands on {}",
-                record.observation.network
-            )));
+            return Err(bad(format!("a fact stands on {}", record.observation.network)));
         }
         if record.certainty != Certainty::Verified {
             return Err(bad(format!("a fact in {block} is not verified")));
         }
-        let after = batch
-            .previous
-            .is_none_or(|previous| block.height > previous.height);
+        let after = batch.previous.is_none_or(|previous| block.height > previous.height);
         if !after || block.height > tip.height {
-            return Err(bad(format!(
-                "a fact stands in {block}, outside of the batch"
-            )));
+            return Err(bad(format!("a fact stands in {block}, outside of the batch")));
         }
-        if hashes
-            .get(&block.height)
-            .is_some_and(|hash| *hash != block.hash)
-        {
-            return Err(bad(format!(
-                "a fact stands in {block}, which is another block there"
-            )));
+        if hashes.get(&block.height).is_some_and(|hash| *hash != block.hash) {
+            return Err(bad(format!("a fact stands in {block}, which is another block there")));
         }
     }
     Ok(tip)
@@ -166,9 +132,7 @@ fn check_proven(batch: &BlockBatch) -> Result<Vec<BlockRef>> {
     let block_of = |message: &Message| {
         let place = (message.lane.id(), message.nonce);
         let payload: PayloadHash = message.payload.hash();
-        sent.get(&(place, Some(payload)))
-            .or_else(|| sent.get(&(place, None)))
-            .copied()
+        sent.get(&(place, Some(payload))).or_else(|| sent.get(&(place, None))).copied()
     };
     batch
         .messages
@@ -243,18 +207,9 @@ pub(super) async fn hints(conn: &mut SqliteConnection, batch: &HintBatch) -> Res
     let named = ahead.iter().map(facts::id).collect();
     let heights = (*batch.heights.start(), *batch.heights.end());
     let lost = facts::take_back_hints(conn, &batch.network, heights, &named).await?;
-    let changes = Changes {
-        new_messages,
-        learnt,
-        places,
-        lost,
-        ..Changes::default()
-    };
+    let changes = Changes { new_messages, learnt, places, lost, ..Changes::default() };
     let done = settle::follow(conn, &changes, batch.at).await?;
-    Ok(Recorded {
-        affected: done.affected,
-        new_messages: changes.new_messages.len(),
-    })
+    Ok(Recorded { affected: done.affected, new_messages: changes.new_messages.len() })
 }
 
 fn check_hints(batch: &HintBatch) -> Result<()> {
@@ -268,16 +223,10 @@ fn check_hints(batch: &HintBatch) -> Result<()> {
             return Err(bad(format!("a fact stands on {}", seen.network)));
         }
         if record.certainty != Certainty::Hinted {
-            return Err(bad(format!(
-                "a fact in {} claims to be verified",
-                seen.block
-            )));
+            return Err(bad(format!("a fact in {} claims to be verified", seen.block)));
         }
         if !batch.heights.contains(&seen.block.height) {
-            return Err(bad(format!(
-                "a fact stands in {}, outside of the heights",
-                seen.block
-            )));
+            return Err(bad(format!("a fact stands in {}, outside of the heights", seen.block)));
         }
     }
     Ok(())
@@ -295,21 +244,14 @@ pub(super) async fn unwind(
         .fetch_optional(&mut *conn)
         .await?;
     let Some(row) = row else {
-        return Err(StoreError::UnknownBlock {
-            network: network.clone(),
-            height: to,
-        });
+        return Err(StoreError::UnknownBlock { network: network.clone(), height: to });
     };
     set_tip(conn, network, row::get_block(&row, "height", "hash")?).await?;
     for table in [
         "DELETE FROM blocks WHERE network = ? AND height > ?",
         "DELETE FROM evidence WHERE network = ? AND height > ?",
     ] {
-        sqlx::query(table)
-            .bind(network.as_str())
-            .bind(be(to.0))
-            .execute(&mut *conn)
-            .await?;
+        sqlx::query(table).bind(network.as_str()).bind(be(to.0)).execute(&mut *conn).await?;
     }
     sqlx::query(
         "UPDATE transactions SET state = 'recorded', included_height = NULL, \
@@ -322,14 +264,7 @@ pub(super) async fn unwind(
     .execute(&mut *conn)
     .await?;
     let lost = facts::take_back_above(conn, network, to).await?;
-    let changes = Changes {
-        lost,
-        ..Changes::default()
-    };
+    let changes = Changes { lost, ..Changes::default() };
     let done = settle::follow(conn, &changes, at).await?;
-    Ok(Unwound {
-        taken_back: changes.lost.len(),
-        affected: done.affected,
-        signed: done.signed,
-    })
+    Ok(Unwound { taken_back: changes.lost.len(), affected: done.affected, signed: done.signed })
 }

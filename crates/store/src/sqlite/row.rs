@@ -52,9 +52,7 @@ pub(super) fn get_optional_hash<T: From<B256>>(row: &SqliteRow, column: &str) ->
 }
 
 fn hash_of<T: From<B256>>(bytes: &[u8], column: &str) -> Result<T> {
-    B256::try_from(bytes)
-        .map(T::from)
-        .map_err(|e| StoreError::unreadable(column, &e))
+    B256::try_from(bytes).map(T::from).map_err(|e| StoreError::unreadable(column, &e))
 }
 
 pub(super) fn get_number(row: &SqliteRow, column: &str) -> Result<u64> {
@@ -62,10 +60,7 @@ pub(super) fn get_number(row: &SqliteRow, column: &str) -> Result<u64> {
 }
 
 fn number_of(bytes: &[u8], column: &str) -> Result<u64> {
-    bytes
-        .try_into()
-        .map(u64::from_be_bytes)
-        .map_err(|e| StoreError::unreadable(column, &e))
+    bytes.try_into().map(u64::from_be_bytes).map_err(|e| StoreError::unreadable(column, &e))
 }
 
 /// A count, a sequence or another number that is kept as an INTEGER.
@@ -92,9 +87,7 @@ where
     T: FromStr,
     T::Err: std::fmt::Display,
 {
-    get_text(row, column)?
-        .parse()
-        .map_err(|e| StoreError::unreadable(column, &e))
+    get_text(row, column)?.parse().map_err(|e| StoreError::unreadable(column, &e))
 }
 
 fn get_point(row: &SqliteRow, column: &str) -> Result<Point> {
@@ -145,10 +138,7 @@ pub(super) fn message(row: &SqliteRow) -> Result<Message> {
         lane: lane(row)?,
         nonce: MessageNonce(get_number(row, "nonce")?),
         payload: match payload {
-            Some(bytes) => Payload::Known {
-                bytes: bytes.into(),
-                hash,
-            },
+            Some(bytes) => Payload::Known { bytes: bytes.into(), hash },
             None => Payload::Committed(hash),
         },
         options: Bytes::from(get_bytes(row, "options")?),

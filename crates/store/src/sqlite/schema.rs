@@ -8,11 +8,8 @@ use sqlx::{
 use std::path::Path;
 
 /// Applied in order, each once; one that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(
-    1,
-    "initial",
-    include_str!("../../migrations/0001_initial.sql"),
-)];
+const MIGRATIONS: [(i64, &str, &str); 1] =
+    [(1, "initial", include_str!("../../migrations/0001_initial.sql"))];
 
 /// Brings the file to the newest layout.
 pub(super) async fn migrate(pool: &SqlitePool, path: &Path) -> Result<()> {
@@ -23,19 +20,13 @@ pub(super) async fn migrate(pool: &SqlitePool, path: &Path) -> Result<()> {
             Migration::new(version, name.into(), MigrationType::Simple, sql, false)
         })
         .collect();
-    Migrator::with_migrations(migrations)
-        .run(pool)
-        .await
-        .map_err(|error| match error {
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-                StoreError::from(error).at(path)
-            }
-            MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..) => newer(path),
-            other => StoreError::Layout {
-                path: path.to_owned(),
-                detail: other.to_string(),
-            },
-        })
+    Migrator::with_migrations(migrations).run(pool).await.map_err(|error| match error {
+        MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+            StoreError::from(error).at(path)
+        }
+        MigrateError::VersionMissing(_) | MigrateError::VersionTooNew(..) => newer(path),
+        other => StoreError::Layout { path: path.to_owned(), detail: other.to_string() },
+    })
 }
 
 /// Checks that the file has the newest layout, for those that cannot change it.

@@ -67,42 +67,22 @@ pub(super) async fn follow(
     affected.extend(&changes.new_messages);
     affected.extend(messages_at(conn, &places).await?);
 
-    let mut done = Consequences {
-        affected: affected.into_iter().collect(),
-        signed: Vec::new(),
-    };
+    let mut done = Consequences { affected: affected.into_iter().collect(), signed: Vec::new() };
     for chunk in done.affected.chunks(CHUNK) {
         let messages = load(conn, chunk).await?;
         let places = messages.iter().map(|m| m.place).collect();
         let known = facts::at_places(conn, &places).await?;
         let mut duties = duties::of_messages(conn, chunk).await?;
-        let hashes: Vec<TxHash> = known
-            .values()
-            .flatten()
-            .map(|(_, r)| r.observation.transaction)
-            .collect();
+        let hashes: Vec<TxHash> =
+            known.values().flatten().map(|(_, r)| r.observation.transaction).collect();
         let ours = flight::ours(conn, &hashes).await?;
         let mut history = Vec::new();
         for message in messages {
             let about = |r: &FactRecord| facts::concerns(r, message.payload);
-            let known = known
-                .get(&message.place)
-                .map(Vec::as_slice)
-                .unwrap_or_default();
-            let known = known
-                .iter()
-                .filter(|(_, r)| about(r))
-                .cloned()
-                .collect::<Vec<_>>();
-            let lost = lost
-                .get(&message.place)
-                .map(Vec::as_slice)
-                .unwrap_or_default();
-            let lost = lost
-                .iter()
-                .copied()
-                .filter(|r| about(r))
-                .collect::<Vec<_>>();
+            let known = known.get(&message.place).map(Vec::as_slice).unwrap_or_default();
+            let known = known.iter().filter(|(_, r)| about(r)).cloned().collect::<Vec<_>>();
+            let lost = lost.get(&message.place).map(Vec::as_slice).unwrap_or_default();
+            let lost = lost.iter().copied().filter(|r| about(r)).collect::<Vec<_>>();
             let mut owed = duties.remove(&message.id).unwrap_or_default();
             if lost.iter().any(|r| r.fact == Fact::Sent) && owed.iter().any(attested) {
                 done.signed.push(message.id);
@@ -116,10 +96,7 @@ pub(super) async fn follow(
                     duties::save(conn, *id, duty, at).await?;
                 }
                 if moved.contains(id) || changes.duties.contains(id) {
-                    events.push(HistoryEvent::Duty {
-                        kind: duty.kind,
-                        state: duty.state.clone(),
-                    });
+                    events.push(HistoryEvent::Duty { kind: duty.kind, state: duty.state.clone() });
                 }
             }
             stand(conn, &message, &known, &owed, &mut events, at).await?;
@@ -146,27 +123,19 @@ fn heard(
         fact: r.fact.clone(),
         observation: r.observation.clone(),
     });
-    let learnt = records
-        .iter()
-        .filter(|(id, _)| is_new || changes.learnt.contains(id))
-        .map(|(_, r)| HistoryEvent::Learnt {
-            fact: r.fact.clone(),
-            certainty: r.certainty,
-            observation: r.observation.clone(),
+    let learnt =
+        records.iter().filter(|(id, _)| is_new || changes.learnt.contains(id)).map(|(_, r)| {
+            HistoryEvent::Learnt {
+                fact: r.fact.clone(),
+                certainty: r.certainty,
+                observation: r.observation.clone(),
+            }
         });
     taken_back.chain(learnt).collect()
 }
 
 fn nilified(events: &[HistoryEvent]) -> bool {
-    events.iter().any(|e| {
-        matches!(
-            e,
-            HistoryEvent::Learnt {
-                fact: Fact::Nilified,
-                ..
-            }
-        )
-    })
+    events.iter().any(|e| matches!(e, HistoryEvent::Learnt { fact: Fact::Nilified, .. }))
 }
 
 /// Moves duties as facts ask; returns those that moved.
@@ -201,17 +170,12 @@ async fn stand(
 ) -> Result<()> {
     let duties: Vec<Duty> = owed.iter().map(|(_, duty)| duty.clone()).collect();
     let standing = status::standing(records, &duties);
-    let sent = records
-        .iter()
-        .filter(|r| r.fact == Fact::Sent)
-        .max_by_key(|r| r.certainty);
+    let sent = records.iter().filter(|r| r.fact == Fact::Sent).max_by_key(|r| r.certainty);
     let proven = sent.is_some_and(|r| r.certainty == Certainty::Verified);
     let sent_transaction = sent.map(|r| r.observation.transaction);
     // A fact that names a nonce only says nothing about this payload ever having been sent.
     let named = sent.is_some() || records.iter().any(|r| r.subject.payload.is_some());
-    let tried = duties
-        .iter()
-        .any(|d| d.attempts > 0 || matches!(d.state, DutyState::Submitted(_)));
+    let tried = duties.iter().any(|d| d.attempts > 0 || matches!(d.state, DutyState::Submitted(_)));
     let gone = !named && !tried;
 
     let moved = known.standing.as_ref() != Some(&standing);
@@ -245,20 +209,11 @@ async fn append(
     at: UnixMillis,
 ) -> Result<()> {
     for chunk in history.chunks(CHUNK) {
-        let texts = chunk
-            .iter()
-            .map(|(_, event)| json(event))
-            .collect::<Result<Vec<_>>>()?;
+        let texts = chunk.iter().map(|(_, event)| json(event)).collect::<Result<Vec<_>>>()?;
         let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO history (message, at, event) ");
-        query.push_values(
-            chunk.iter().zip(texts),
-            |mut values, ((message, _), text)| {
-                values
-                    .push_bind(bytes(message.0))
-                    .push_bind(millis(at))
-                    .push_bind(text);
-            },
-        );
+        query.push_values(chunk.iter().zip(texts), |mut values, ((message, _), text)| {
+            values.push_bind(bytes(message.0)).push_bind(millis(at)).push_bind(text);
+        });
         query.build().persistent(false).execute(&mut *conn).await?;
     }
     Ok(())
@@ -277,12 +232,7 @@ async fn messages_at(
             ") SELECT m.id FROM wanted w CROSS JOIN messages m \
              WHERE m.lane = w.lane AND m.nonce = w.nonce",
         );
-        for r in query
-            .build()
-            .persistent(false)
-            .fetch_all(&mut *conn)
-            .await?
-        {
+        for r in query.build().persistent(false).fetch_all(&mut *conn).await? {
             found.push(row::get_hash(&r, "id")?);
         }
     }
@@ -299,11 +249,7 @@ async fn load(conn: &mut SqliteConnection, ids: &[MessageId]) -> Result<Vec<Know
         list.push_bind(bytes(id.0));
     }
     query.push(") ORDER BY sequence");
-    let rows = query
-        .build()
-        .persistent(false)
-        .fetch_all(&mut *conn)
-        .await?;
+    let rows = query.build().persistent(false).fetch_all(&mut *conn).await?;
     rows.iter()
         .map(|r| {
             let nonce = MessageNonce(row::get_number(r, "nonce")?);

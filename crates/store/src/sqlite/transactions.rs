@@ -63,22 +63,15 @@ pub(super) async fn record(
         sqlx::Error::Database(e) if e.is_unique_violation() => taken(),
         _ => error.into(),
     })?;
-    let ids: Vec<DutyId> = new
-        .duties
-        .iter()
-        .copied()
-        .collect::<HashSet<_>>()
-        .into_iter()
-        .collect();
+    let ids: Vec<DutyId> = new.duties.iter().copied().collect::<HashSet<_>>().into_iter().collect();
     let mut owed = duties::by_ids(conn, &ids).await?;
     if let Some(duty) = ids.iter().copied().find(|id| !owed.contains_key(id)) {
         return Err(StoreError::UnknownDuty { duty });
     }
     join(conn, new, &ids, at).await?;
 
-    let submitted = DutyState::Submitted(Reason::AwaitingInclusion {
-        network: new.network.clone(),
-    });
+    let submitted =
+        DutyState::Submitted(Reason::AwaitingInclusion { network: new.network.clone() });
     let mut changes = Changes::default();
     for (id, duty) in owed.iter_mut().filter(|(_, duty)| duty.state.is_open()) {
         duty.attempts = duty.attempts.saturating_add(1);
@@ -99,17 +92,12 @@ async fn replace(
     old: TxHash,
     at: UnixMillis,
 ) -> Result<()> {
-    let known = stored(conn, old)
-        .await?
-        .ok_or(StoreError::UnknownTransaction { hash: old })?;
+    let known = stored(conn, old).await?.ok_or(StoreError::UnknownTransaction { hash: old })?;
     if (&known.network, &known.signer, known.nonce) != (&new.network, &new.signer, new.nonce) {
         let why = format!("{old}, which it replaces, has another account or nonce");
         return Err(StoreError::bad("a transaction", why));
     }
-    if matches!(
-        known.state,
-        TransactionState::Included | TransactionState::Final
-    ) {
+    if matches!(known.state, TransactionState::Included | TransactionState::Final) {
         let why = format!("{old}, which it replaces, is included already");
         return Err(StoreError::bad("a transaction", why));
     }
@@ -129,10 +117,7 @@ async fn insert(
     new: &NewTransaction,
     at: UnixMillis,
 ) -> sqlx::Result<()> {
-    let fees = format!(
-        r#"{{"max_fee":"{}","tip":"{}"}}"#,
-        new.fees.max_fee, new.fees.tip
-    );
+    let fees = format!(r#"{{"max_fee":"{}","tip":"{}"}}"#, new.fees.max_fee, new.fees.tip);
     sqlx::query(
         "INSERT INTO transactions (hash, network, signer, nonce, raw, fees, state, recorded_at, \
          updated_at) VALUES (?, ?, ?, ?, ?, ?, 'recorded', ?, ?)",
@@ -197,9 +182,7 @@ pub(super) async fn included(
     success: bool,
     at: UnixMillis,
 ) -> Result<()> {
-    let known = stored(conn, hash)
-        .await?
-        .ok_or(StoreError::UnknownTransaction { hash })?;
+    let known = stored(conn, hash).await?.ok_or(StoreError::UnknownTransaction { hash })?;
     if known.state == TransactionState::Final {
         return Ok(());
     }
@@ -251,11 +234,7 @@ pub(super) async fn finalise(
     .bind(bytes(hash.0))
     .execute(conn)
     .await?;
-    if done.rows_affected() == 0 {
-        Err(StoreError::UnknownTransaction { hash })
-    } else {
-        Ok(())
-    }
+    if done.rows_affected() == 0 { Err(StoreError::UnknownTransaction { hash }) } else { Ok(()) }
 }
 
 pub(super) async fn dropped(
@@ -291,10 +270,7 @@ pub(super) async fn dropped(
     .bind(bytes(hash.0))
     .fetch_all(&mut *conn)
     .await?;
-    let ids = rows
-        .iter()
-        .map(|r| get_hash(r, "duty"))
-        .collect::<Result<Vec<DutyId>>>()?;
+    let ids = rows.iter().map(|r| get_hash(r, "duty")).collect::<Result<Vec<DutyId>>>()?;
     let mut changes = Changes::default();
     for (id, mut duty) in duties::by_ids(conn, &ids).await? {
         duty.state = DutyState::Waiting(Reason::AwaitingPlan);

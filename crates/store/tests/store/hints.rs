@@ -6,11 +6,7 @@ use postrider_store::*;
 fn sent_hint(about: &Message, height: u64) -> HintBatch {
     HintBatch {
         messages: vec![about.clone()],
-        ..hints(
-            "alpha",
-            (1, 10),
-            vec![hinted(fact(about, Fact::Sent, "alpha", height))],
-        )
+        ..hints("alpha", (1, 10), vec![hinted(fact(about, Fact::Sent, "alpha", height))])
     }
 }
 
@@ -21,18 +17,11 @@ async fn a_hint_shows_and_proof_replaces_it() {
     let mut lying = sent_hint(&one, 1);
     lying.messages[0].options = Bytes::from_static(b"lies");
     assert_eq!(lying.messages[0].id(), one.id());
-    assert_eq!(
-        world.store.record_hints(lying).await.unwrap().new_messages,
-        1
-    );
+    assert_eq!(world.store.record_hints(lying).await.unwrap().new_messages, 1);
     assert_eq!(world.status(&one).await, MessageStatus::Observed);
     assert_eq!(world.store.cursor(&network("alpha")).await.unwrap(), None);
 
-    world
-        .store
-        .record_blocks(sending(1, std::slice::from_ref(&one)))
-        .await
-        .unwrap();
+    world.store.record_blocks(sending(1, std::slice::from_ref(&one))).await.unwrap();
     let detail = world.detail(&one).await;
     assert_eq!(detail.message, one, "proof overwrites what a hint said");
     assert_eq!(detail.row.standing.status, MessageStatus::Verified);
@@ -41,11 +30,7 @@ async fn a_hint_shows_and_proof_replaces_it() {
 
     // A hint never changes what is proven, nor what lies behind the cursor.
     world.store.record_hints(sent_hint(&one, 1)).await.unwrap();
-    world
-        .store
-        .record_hints(hints("alpha", (1, 10), vec![]))
-        .await
-        .unwrap();
+    world.store.record_hints(hints("alpha", (1, 10), vec![])).await.unwrap();
     assert_eq!(world.detail(&one).await, detail);
 }
 
@@ -54,25 +39,11 @@ async fn r1_a_hint_opens_no_duty_and_ends_none() {
     let world = World::new().await;
     let one = message(1);
     world.store.record_hints(sent_hint(&one, 5)).await.unwrap();
-    let owed = BlockBatch {
-        duties: vec![duty(&one, DutyKind::Attest)],
-        ..batch("beta", 0, 1)
-    };
+    let owed = BlockBatch { duties: vec![duty(&one, DutyKind::Attest)], ..batch("beta", 0, 1) };
     world.store.record_blocks(owed).await.unwrap();
-    assert_eq!(
-        world
-            .store
-            .open_duties(&network("beta"), UnixMillis(9), 10)
-            .await
-            .unwrap(),
-        []
-    );
+    assert_eq!(world.store.open_duties(&network("beta"), UnixMillis(9), 10).await.unwrap(), []);
     let attested = hinted(fact(&one, attested(OURS), "beta", 2));
-    world
-        .store
-        .record_hints(hints("beta", (2, 2), vec![attested]))
-        .await
-        .unwrap();
+    world.store.record_hints(hints("beta", (2, 2), vec![attested])).await.unwrap();
     assert!(world.detail(&one).await.duties[0].state.is_open());
 }
 
@@ -89,32 +60,14 @@ async fn hints_of_the_same_heights_are_replaced() {
     world.store.record_hints(sent_hint(&two, 5)).await.unwrap();
     let gone = world.detail(&one).await;
     assert!(gone.row.gone && gone.facts.is_empty());
-    assert!(
-        gone.history
-            .iter()
-            .any(|e| matches!(e.event, HistoryEvent::TakenBack { .. }))
-    );
-    let listed = world
-        .store
-        .messages(MessageFilter::default())
-        .await
-        .unwrap();
+    assert!(gone.history.iter().any(|e| matches!(e.event, HistoryEvent::TakenBack { .. })));
+    let listed = world.store.messages(MessageFilter::default()).await.unwrap();
     assert_eq!(listed.iter().map(|r| r.id).collect::<Vec<_>>(), [two.id()]);
-    let all = MessageFilter {
-        include_gone: true,
-        ..MessageFilter::default()
-    };
+    let all = MessageFilter { include_gone: true, ..MessageFilter::default() };
     assert_eq!(world.store.messages(all).await.unwrap().len(), 2);
 
-    world
-        .store
-        .record_hints(hints("alpha", (6, 9), vec![]))
-        .await
-        .unwrap();
-    assert!(
-        !world.detail(&two).await.row.gone,
-        "other heights are not touched"
-    );
+    world.store.record_hints(hints("alpha", (6, 9), vec![])).await.unwrap();
+    assert!(!world.detail(&two).await.row.gone, "other heights are not touched");
 }
 
 #[tokio::test]
@@ -123,14 +76,9 @@ async fn r9_a_hint_that_was_not_proven_goes_when_the_cursor_passes() {
     let (one, later) = (message(1), message(2));
     let mut seen = sent_hint(&one, 2);
     seen.messages.push(later.clone());
-    seen.facts
-        .push(hinted(fact(&later, Fact::Sent, "alpha", 8)));
+    seen.facts.push(hinted(fact(&later, Fact::Sent, "alpha", 8)));
     world.store.record_hints(seen).await.unwrap();
-    let recorded = world
-        .store
-        .record_blocks(batch("alpha", 0, 3))
-        .await
-        .unwrap();
+    let recorded = world.store.record_blocks(batch("alpha", 0, 3)).await.unwrap();
     assert_eq!(recorded.affected, [one.id()]);
     assert!(world.detail(&one).await.row.gone);
     assert!(!world.detail(&later).await.row.gone);
@@ -147,10 +95,7 @@ async fn hints_that_contradict_themselves_are_refused() {
     ];
     for bad in cases {
         let error = world.store.record_hints(bad).await.unwrap_err();
-        assert!(
-            matches!(error, StoreError::BadBatch { what: "hints", .. }),
-            "{error}"
-        );
+        assert!(matches!(error, StoreError::BadBatch { what: "hints", .. }), "{error}");
     }
 }
 

@@ -15,18 +15,14 @@ pub(crate) struct World {
 impl World {
     pub(crate) async fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        let store = SqliteStore::open(folder.path().join("store.db"))
-            .await
-            .unwrap();
+        let store = SqliteStore::open(folder.path().join("store.db")).await.unwrap();
         Self { folder, store }
     }
 
     pub(crate) async fn reopen(self) -> Self {
         let Self { folder, store } = self;
         store.close().await;
-        let store = SqliteStore::open(folder.path().join("store.db"))
-            .await
-            .unwrap();
+        let store = SqliteStore::open(folder.path().join("store.db")).await.unwrap();
         Self { folder, store }
     }
 
@@ -53,10 +49,7 @@ pub(crate) fn tx(n: u64) -> TxHash {
 
 /// The block at a height; another `fork` is another block there.
 pub(crate) fn block_of(fork: u64, height: u64) -> BlockRef {
-    BlockRef {
-        height: Height(height),
-        hash: BlockHash(hash(fork * 1_000_000 + height)),
-    }
+    BlockRef { height: Height(height), hash: BlockHash(hash(fork * 1_000_000 + height)) }
 }
 
 pub(crate) fn block(height: u64) -> BlockRef {
@@ -68,11 +61,7 @@ pub(crate) fn lane(application: &str) -> Lane {
         network: network(name),
         point: Point::try_from(application.to_owned()).unwrap(),
     };
-    Lane {
-        protocol: Protocol::LayerZero,
-        source: end("alpha"),
-        destination: end("beta"),
-    }
+    Lane { protocol: Protocol::LayerZero, source: end("alpha"), destination: end("beta") }
 }
 
 pub(crate) fn message_on(application: &str, nonce: u64) -> Message {
@@ -112,17 +101,11 @@ pub(crate) fn fact(about: &Message, fact: Fact, on: &str, height: u64) -> FactRe
 }
 
 pub(crate) fn hinted(record: FactRecord) -> FactRecord {
-    FactRecord {
-        certainty: Certainty::Hinted,
-        ..record
-    }
+    FactRecord { certainty: Certainty::Hinted, ..record }
 }
 
 pub(crate) fn attested(by: &str) -> Fact {
-    Fact::Attested {
-        by: by.into(),
-        confirmations: Confirmations(1),
-    }
+    Fact::Attested { by: by.into(), confirmations: Confirmations(1) }
 }
 
 pub(crate) fn duty(about: &Message, kind: DutyKind) -> Duty {
@@ -152,17 +135,11 @@ pub(crate) fn batch(on: &str, from: u64, to: u64) -> BlockBatch {
 
 /// A batch of one block in which `messages` are sent, with duties to attest and to commit.
 pub(crate) fn sending(height: u64, messages: &[Message]) -> BlockBatch {
-    let proven = |m: &Message| ProvenMessage {
-        message: m.clone(),
-        evidence: b"proof".to_vec(),
-    };
+    let proven = |m: &Message| ProvenMessage { message: m.clone(), evidence: b"proof".to_vec() };
     let owed = |m| [duty(m, DutyKind::Attest), duty(m, DutyKind::Commit)];
     BlockBatch {
         messages: messages.iter().map(proven).collect(),
-        facts: messages
-            .iter()
-            .map(|m| fact(m, Fact::Sent, "alpha", height))
-            .collect(),
+        facts: messages.iter().map(|m| fact(m, Fact::Sent, "alpha", height)).collect(),
         duties: messages.iter().flat_map(owed).collect(),
         ..batch("alpha", height - 1, height)
     }
@@ -170,10 +147,7 @@ pub(crate) fn sending(height: u64, messages: &[Message]) -> BlockBatch {
 
 /// A batch of one block of the destination with one fact.
 pub(crate) fn saying(height: u64, record: FactRecord) -> BlockBatch {
-    BlockBatch {
-        facts: vec![record],
-        ..batch("beta", height - 1, height)
-    }
+    BlockBatch { facts: vec![record], ..batch("beta", height - 1, height) }
 }
 
 pub(crate) fn hints(on: &str, heights: (u64, u64), facts: Vec<FactRecord>) -> HintBatch {
@@ -193,10 +167,7 @@ pub(crate) fn transaction(hash: u64, nonce: u64, duties: Vec<DutyId>) -> NewTran
         nonce,
         hash: tx(hash),
         raw: vec![1, 2, 3],
-        fees: Fees {
-            max_fee: u128::MAX,
-            tip: 1,
-        },
+        fees: Fees { max_fee: u128::MAX, tip: 1 },
         submission: NewSubmission {
             id: self::hash(500_000 + nonce),
             to: "0xcontract".into(),

@@ -86,11 +86,7 @@ pub fn anchor(
             value: a.value.as_ref().filter(|h| is_sound(h)).map(|h| h.hash),
         })
         .collect();
-    let Agreement {
-        value: hash,
-        agreeing,
-        mut dissenters,
-    } = agree(policy, &hashes)?;
+    let Agreement { value: hash, agreeing, mut dissenters } = agree(policy, &hashes)?;
     for answer in &headers {
         if answer.value.as_ref().is_some_and(|h| !is_sound(h)) {
             dissenters.push(answer.upstream.clone());
@@ -109,10 +105,7 @@ pub fn anchor(
     let anchored = AnchoredBlock {
         network: network.clone(),
         header,
-        block: BlockRef {
-            height,
-            hash: BlockHash(hash),
-        },
+        block: BlockRef { height, hash: BlockHash(hash) },
         head: head.max(height),
         agreeing,
         configured: policy.configured(),
@@ -156,18 +149,9 @@ impl AnchoredBlock {
     /// # Errors
     /// [`ChainBreak`] if it is not.
     pub fn parent(&self, header: Header) -> Result<Self, ChainBreak> {
-        let expected = Height(
-            self.block
-                .height
-                .0
-                .checked_sub(1)
-                .ok_or(ChainBreak::Genesis)?,
-        );
+        let expected = Height(self.block.height.0.checked_sub(1).ok_or(ChainBreak::Genesis)?);
         if header.number != expected.0 {
-            return Err(ChainBreak::Height {
-                expected,
-                found: Height(header.number),
-            });
+            return Err(ChainBreak::Height { expected, found: Height(header.number) });
         }
         let found = header.hash_slow();
         if found != self.header.parent_hash {
@@ -179,10 +163,7 @@ impl AnchoredBlock {
         }
         Ok(Self {
             header,
-            block: BlockRef {
-                height: expected,
-                hash: BlockHash(found),
-            },
+            block: BlockRef { height: expected, hash: BlockHash(found) },
             ..self.clone()
         })
     }
@@ -192,12 +173,8 @@ impl AnchoredBlock {
     #[must_use]
     pub fn may_contain(&self, emitters: &[Address], topics: &[B256]) -> bool {
         let bloom = &self.header.logs_bloom;
-        emitters
-            .iter()
-            .any(|a| bloom.contains_input(BloomInput::Raw(a.as_slice())))
-            && topics
-                .iter()
-                .any(|t| bloom.contains_input(BloomInput::Raw(t.as_slice())))
+        emitters.iter().any(|a| bloom.contains_input(BloomInput::Raw(a.as_slice())))
+            && topics.iter().any(|t| bloom.contains_input(BloomInput::Raw(t.as_slice())))
     }
 }
 
@@ -206,18 +183,11 @@ pub(crate) mod tests {
     use super::*;
 
     pub(crate) fn header(number: u64, parent: B256) -> Header {
-        Header {
-            number,
-            parent_hash: parent,
-            ..Header::default()
-        }
+        Header { number, parent_hash: parent, ..Header::default() }
     }
 
     pub(crate) fn claimed(header: &Header) -> ClaimedHeader {
-        ClaimedHeader {
-            header: header.clone(),
-            hash: header.hash_slow(),
-        }
+        ClaimedHeader { header: header.clone(), hash: header.hash_slow() }
     }
 
     pub(crate) fn policy() -> QuorumPolicy {
@@ -242,15 +212,7 @@ pub(crate) mod tests {
         let claimed = Some(claimed(header));
         let headers = answers([claimed.clone(), claimed.clone(), claimed]);
         let network = "ethereum".parse().unwrap();
-        anchor(
-            &policy(),
-            &network,
-            Height(header.number),
-            Height(head),
-            headers,
-        )
-        .unwrap()
-        .0
+        anchor(&policy(), &network, Height(header.number), Height(head), headers).unwrap().0
     }
 
     fn try_anchor(
@@ -258,13 +220,7 @@ pub(crate) mod tests {
         headers: [Option<ClaimedHeader>; 3],
     ) -> Result<(AnchoredBlock, Vec<UpstreamName>), Shortfall> {
         let network = "ethereum".parse().unwrap();
-        anchor(
-            &policy(),
-            &network,
-            Height(height),
-            Height(height),
-            answers(headers),
-        )
+        anchor(&policy(), &network, Height(height), Height(height), answers(headers))
     }
 
     #[test]
@@ -272,19 +228,10 @@ pub(crate) mod tests {
         let good = header(5, B256::repeat_byte(1));
         let forged = header(5, B256::repeat_byte(2));
         // The liar claims the good hash for other fields.
-        let liar = ClaimedHeader {
-            header: forged.clone(),
-            hash: good.hash_slow(),
-        };
-        let (block, dissenters) = try_anchor(
-            5,
-            [
-                Some(claimed(&good)),
-                Some(liar.clone()),
-                Some(claimed(&good)),
-            ],
-        )
-        .unwrap();
+        let liar = ClaimedHeader { header: forged.clone(), hash: good.hash_slow() };
+        let (block, dissenters) =
+            try_anchor(5, [Some(claimed(&good)), Some(liar.clone()), Some(claimed(&good))])
+                .unwrap();
         assert_eq!(block.block().hash.0, good.hash_slow());
         assert_eq!(dissenters, ["b".parse().unwrap()]);
 
@@ -293,11 +240,7 @@ pub(crate) mod tests {
         assert_eq!(short.unwrap_err().agreeing, 1);
         // A consistent header of another height is none for this one.
         let other = header(6, B256::repeat_byte(1));
-        let wrong = [
-            Some(claimed(&other)),
-            Some(claimed(&other)),
-            Some(claimed(&other)),
-        ];
+        let wrong = [Some(claimed(&other)), Some(claimed(&other)), Some(claimed(&other))];
         assert_eq!(try_anchor(5, wrong).unwrap_err().agreeing, 0);
         // One that contradicts, one that is down: no quorum.
         assert!(try_anchor(5, [Some(claimed(&good)), Some(claimed(&forged)), None]).is_err());
@@ -312,16 +255,10 @@ pub(crate) mod tests {
         let five = child.parent(parent).unwrap();
         assert_eq!(five.basis().depth, Confirmations(4));
         assert!(five.parent(grandparent.clone()).is_ok());
-        assert!(matches!(
-            child.parent(grandparent),
-            Err(ChainBreak::Height { .. })
-        ));
+        assert!(matches!(child.parent(grandparent), Err(ChainBreak::Height { .. })));
         let forged = header(5, B256::repeat_byte(9));
         assert!(matches!(child.parent(forged), Err(ChainBreak::Hash { .. })));
         let genesis = anchored(&header(0, B256::ZERO), 0);
-        assert_eq!(
-            genesis.parent(header(0, B256::ZERO)),
-            Err(ChainBreak::Genesis)
-        );
+        assert_eq!(genesis.parent(header(0, B256::ZERO)), Err(ChainBreak::Genesis));
     }
 }

@@ -128,11 +128,7 @@ impl ProvenReceipts {
                     header: header.clone(),
                     index,
                     receipt: self.encoded.get(usize::try_from(index).ok()?)?.clone(),
-                    proof: nodes
-                        .matching_nodes_sorted(&key)
-                        .into_iter()
-                        .map(|(_, n)| n)
-                        .collect(),
+                    proof: nodes.matching_nodes_sorted(&key).into_iter().map(|(_, n)| n).collect(),
                 })
             })
             .collect()
@@ -166,11 +162,7 @@ impl ReceiptEvidence {
     /// [`BadReceipts::Header`] if the bytes are not evidence.
     pub fn from_bytes(mut bytes: &[u8]) -> Result<Self, BadReceipts> {
         let evidence = Self::decode(&mut bytes).map_err(|_| BadReceipts::Header)?;
-        if bytes.is_empty() {
-            Ok(evidence)
-        } else {
-            Err(BadReceipts::Header)
-        }
+        if bytes.is_empty() { Ok(evidence) } else { Err(BadReceipts::Header) }
     }
 
     /// The block this evidence belongs to, by its own header.
@@ -191,24 +183,15 @@ impl ReceiptEvidence {
     /// [`BadReceipts`] naming the first thing that does not hold.
     pub fn check(&self) -> Result<Vec<ReceiptLog>, BadReceipts> {
         let root = self.decode_header()?.receipts_root;
-        verify_proof(
-            root,
-            receipt_key(self.index),
-            Some(self.receipt.to_vec()),
-            &self.proof,
-        )
-        .map_err(|_| BadReceipts::Proof)?;
+        verify_proof(root, receipt_key(self.index), Some(self.receipt.to_vec()), &self.proof)
+            .map_err(|_| BadReceipts::Proof)?;
         receipt_logs(self.index, &self.receipt)
     }
 
     fn decode_header(&self) -> Result<Header, BadReceipts> {
         let mut bytes = self.header.as_ref();
         let header = Header::decode(&mut bytes).map_err(|_| BadReceipts::Header)?;
-        if bytes.is_empty() {
-            Ok(header)
-        } else {
-            Err(BadReceipts::Header)
-        }
+        if bytes.is_empty() { Ok(header) } else { Err(BadReceipts::Header) }
     }
 }
 
@@ -217,11 +200,7 @@ impl ReceiptEvidence {
 /// # Errors
 /// [`BadReceipts::Malformed`] for the first receipt that cannot be read.
 pub fn read_logs(encoded: &[Bytes]) -> Result<Vec<Vec<ReceiptLog>>, BadReceipts> {
-    encoded
-        .iter()
-        .zip(0u64..)
-        .map(|(bytes, index)| receipt_logs(index, bytes))
-        .collect()
+    encoded.iter().zip(0u64..).map(|(bytes, index)| receipt_logs(index, bytes)).collect()
 }
 
 fn receipt_key(index: u64) -> Nibbles {
@@ -253,12 +232,7 @@ fn receipt_logs(index: u64, bytes: &[u8]) -> Result<Vec<ReceiptLog>, BadReceipts
         .map(|(log, index_in_receipt)| {
             let address = log.address;
             let (topics, data) = log.data.split();
-            ReceiptLog {
-                address,
-                topics,
-                data,
-                index_in_receipt,
-            }
+            ReceiptLog { address, topics, data, index_in_receipt }
         })
         .collect())
 }
@@ -273,11 +247,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     pub(crate) fn receipt(kind: u8, logs: Vec<Log>) -> Bytes {
-        let receipt = Receipt {
-            status: Eip658Value::Eip658(true),
-            cumulative_gas_used: 7,
-            logs,
-        };
+        let receipt = Receipt { status: Eip658Value::Eip658(true), cumulative_gas_used: 7, logs };
         let receipt = receipt.with_bloom();
         let envelope = match kind {
             0 => ReceiptEnvelope::Legacy(receipt),
@@ -288,11 +258,7 @@ pub(crate) mod tests {
 
     pub(crate) fn log(emitter: u8, data: &[u8]) -> Log {
         let address = Address::repeat_byte(emitter);
-        Log::new_unchecked(
-            address,
-            vec![B256::repeat_byte(emitter)],
-            data.to_vec().into(),
-        )
+        Log::new_unchecked(address, vec![B256::repeat_byte(emitter)], data.to_vec().into())
     }
 
     pub(crate) fn block_of(receipts: &[Bytes]) -> AnchoredBlock {
@@ -302,9 +268,7 @@ pub(crate) mod tests {
     }
 
     fn many(count: u8) -> Vec<Bytes> {
-        (0..count)
-            .map(|i| receipt(i % 2, vec![log(i, &[i; 40]), log(1, b"x")]))
-            .collect()
+        (0..count).map(|i| receipt(i % 2, vec![log(i, &[i; 40]), log(1, b"x")])).collect()
     }
 
     #[test]
@@ -312,31 +276,19 @@ pub(crate) mod tests {
         for count in [0, 1, 2, 127, 128, 129, 200] {
             let receipts = many(count);
             let block = block_of(&receipts);
-            assert!(
-                ProvenReceipts::new(block.clone(), receipts.clone()).is_ok(),
-                "{count}"
-            );
+            assert!(ProvenReceipts::new(block.clone(), receipts.clone()).is_ok(), "{count}");
             let mut dropped = receipts.clone();
             if dropped.pop().is_some() {
                 let root = ProvenReceipts::new(block.clone(), dropped);
-                assert!(
-                    matches!(root, Err(BadReceipts::Root { .. })),
-                    "{count} dropped"
-                );
+                assert!(matches!(root, Err(BadReceipts::Root { .. })), "{count} dropped");
             }
             let mut added = receipts.clone();
             added.push(receipt(0, vec![log(3, b"forged")]));
-            assert!(
-                ProvenReceipts::new(block.clone(), added).is_err(),
-                "{count} added"
-            );
+            assert!(ProvenReceipts::new(block.clone(), added).is_err(), "{count} added");
             let mut swapped = receipts;
             swapped.reverse();
             if count > 1 {
-                assert!(
-                    ProvenReceipts::new(block, swapped).is_err(),
-                    "{count} swapped"
-                );
+                assert!(ProvenReceipts::new(block, swapped).is_err(), "{count} swapped");
             }
         }
     }
@@ -347,15 +299,10 @@ pub(crate) mod tests {
         let receipts = many(150);
         let proven = ProvenReceipts::new(block_of(&receipts), receipts).unwrap();
         for index in [0, 1, 127, 128, 149] {
-            let [good] = &proven.evidence(&[index])[..] else {
-                panic!("no evidence")
-            };
+            let [good] = &proven.evidence(&[index])[..] else { panic!("no evidence") };
             assert_eq!(good.check().unwrap().len(), 2);
             assert_eq!(good.block().unwrap(), proven.block().block());
-            assert_eq!(
-                ReceiptEvidence::from_bytes(&good.to_bytes()).as_ref(),
-                Ok(good)
-            );
+            assert_eq!(ReceiptEvidence::from_bytes(&good.to_bytes()).as_ref(), Ok(good));
 
             let refused = |change: &dyn Fn(&mut ReceiptEvidence)| {
                 let mut bad = good.clone();

@@ -61,10 +61,7 @@ fn check(
     let bad = |e: super::BadReceipts| Refutation::BadEvidence(e.to_string().into());
     let found: BlockRef = evidence.block().map_err(bad)?;
     if found != block.block() {
-        return Err(Refutation::OtherBlock {
-            anchored: block.block(),
-            found,
-        });
+        return Err(Refutation::OtherBlock { anchored: block.block(), found });
     }
     let logs = evidence.check().map_err(bad)?;
     if message.lane.source.network != *block.network() {
@@ -95,11 +92,7 @@ mod tests {
         fn sent_in(&self, network: &NetworkName, logs: &[ReceiptLog]) -> Vec<SentMessage> {
             logs.iter()
                 .filter(|l| l.address.0[0] == 0x11)
-                .filter_map(|l| {
-                    l.data
-                        .split_first()
-                        .map(|(nonce, payload)| (l, *nonce, payload))
-                })
+                .filter_map(|l| l.data.split_first().map(|(nonce, payload)| (l, *nonce, payload)))
                 .map(|(l, nonce, payload)| SentMessage {
                     message: message(network.as_str(), nonce, payload),
                     assignments: vec![],
@@ -133,10 +126,7 @@ mod tests {
     /// Class (d): a proof that is valid but not bound to this message.
     #[test]
     fn r1_d_a_verdict_is_bound_to_its_message() {
-        let receipts = vec![receipt(
-            1,
-            vec![log(0x22, b"\x01hello"), log(0x11, b"\x01hello")],
-        )];
+        let receipts = vec![receipt(1, vec![log(0x22, b"\x01hello"), log(0x11, b"\x01hello")])];
         let block = block_of(&receipts);
         let proven = ProvenReceipts::new(block.clone(), receipts).unwrap();
         let evidence = proven.evidence(&[0]).remove(0);
@@ -166,20 +156,10 @@ mod tests {
     #[test]
     fn r1_f_sound_evidence_of_another_block_proves_nothing() {
         let receipts = vec![receipt(1, vec![log(0x11, b"\x01hello")])];
-        let evidence = ProvenReceipts::new(block_of(&receipts), receipts)
-            .unwrap()
-            .evidence(&[0])
-            .remove(0);
+        let evidence =
+            ProvenReceipts::new(block_of(&receipts), receipts).unwrap().evidence(&[0]).remove(0);
         let canonical = anchored(&header(5, B256::repeat_byte(3)), 6);
-        let verdict = prove_sent(
-            &canonical,
-            &evidence,
-            &Toy,
-            &message("ethereum", 1, b"hello"),
-        );
-        assert!(matches!(
-            verdict,
-            Verdict::Refuted(Refutation::OtherBlock { .. })
-        ));
+        let verdict = prove_sent(&canonical, &evidence, &Toy, &message("ethereum", 1, b"hello"));
+        assert!(matches!(verdict, Verdict::Refuted(Refutation::OtherBlock { .. })));
     }
 }

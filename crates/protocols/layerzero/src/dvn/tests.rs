@@ -32,49 +32,17 @@ fn signatures_the_contract_would_refuse_are_named() {
     let cases = [
         (vec![], 0, E::ZeroQuorum),
         (vec![signer(1)], 0, E::ZeroQuorum),
-        (
-            vec![signer(1)],
-            u64::MAX,
-            E::QuorumTooLarge { quorum: u64::MAX },
-        ),
+        (vec![signer(1)], u64::MAX, E::QuorumTooLarge { quorum: u64::MAX }),
         (vec![], 1, E::WrongCount { have: 0, need: 1 }),
         (vec![signer(1)], 2, E::WrongCount { have: 1, need: 2 }),
-        (
-            vec![signer(1), signer(2)],
-            1,
-            E::WrongCount { have: 2, need: 1 },
-        ),
+        (vec![signer(1), signer(2)], 1, E::WrongCount { have: 2, need: 1 }),
         (vec![signer(1), signer(0)], 2, E::ZeroSigner),
-        (
-            vec![signer(1), signer(1)],
-            2,
-            E::DuplicateSigner { signer: one },
-        ),
-        (
-            vec![(one, signature(above, 27))],
-            1,
-            E::SOutOfRange { signer: one },
-        ),
-        (
-            vec![(one, signature([0; 32], 27))],
-            1,
-            E::SOutOfRange { signer: one },
-        ),
-        (
-            vec![(one, signature(LOW_S, 0))],
-            1,
-            E::RecoveryByte { signer: one, v: 0 },
-        ),
-        (
-            vec![(one, signature(LOW_S, 1))],
-            1,
-            E::RecoveryByte { signer: one, v: 1 },
-        ),
-        (
-            vec![(one, signature(LOW_S, 29))],
-            1,
-            E::RecoveryByte { signer: one, v: 29 },
-        ),
+        (vec![signer(1), signer(1)], 2, E::DuplicateSigner { signer: one }),
+        (vec![(one, signature(above, 27))], 1, E::SOutOfRange { signer: one }),
+        (vec![(one, signature([0; 32], 27))], 1, E::SOutOfRange { signer: one }),
+        (vec![(one, signature(LOW_S, 0))], 1, E::RecoveryByte { signer: one, v: 0 }),
+        (vec![(one, signature(LOW_S, 1))], 1, E::RecoveryByte { signer: one, v: 1 }),
+        (vec![(one, signature(LOW_S, 29))], 1, E::RecoveryByte { signer: one, v: 29 }),
     ];
     for (signatures, quorum, expected) in cases {
         assert_eq!(assemble_signatures(signatures, quorum), Err(expected));

@@ -237,11 +237,7 @@ pub fn destination_event(log: &RawLog) -> Option<Result<DestinationLog, EventErr
         Dvn::HashAlreadyUsed::SIGNATURE_HASH => read(log, hash_already_used),
         _ => return None,
     };
-    Some(event.map(|event| DestinationLog {
-        emitter: log.address,
-        log_index: log.index,
-        event,
-    }))
+    Some(event.map(|event| DestinationLog { emitter: log.address, log_index: log.index, event }))
 }
 
 type Decoded = Result<DestinationEvent, EventProblem>;
@@ -250,9 +246,7 @@ fn read<E: SolEvent>(
     log: &RawLog,
     convert: impl FnOnce(&E) -> Decoded,
 ) -> Result<DestinationEvent, EventError> {
-    log.decode::<E>()
-        .and_then(|event| convert(&event))
-        .map_err(|problem| log.error::<E>(problem))
+    log.decode::<E>().and_then(|event| convert(&event)).map_err(|problem| log.error::<E>(problem))
 }
 
 fn payload_verified(library: Address, event: &ReceiveUln302::PayloadVerified) -> Decoded {
@@ -321,39 +315,19 @@ fn receive_alert(event: &EndpointV2::LzReceiveAlert) -> Decoded {
 fn compose_sent(event: &EndpointV2::ComposeSent) -> Decoded {
     bounded(event.message.len(), MAX_MESSAGE_SIZE)?;
     let (from, to, guid, index) = (event.from, event.to, Guid(event.guid), event.index);
-    let key = ComposeKey {
-        from,
-        to,
-        guid,
-        index,
-    };
-    Ok(DestinationEvent::ComposeSent {
-        key,
-        message: event.message.clone(),
-    })
+    let key = ComposeKey { from, to, guid, index };
+    Ok(DestinationEvent::ComposeSent { key, message: event.message.clone() })
 }
 
 fn compose_delivered(event: &EndpointV2::ComposeDelivered) -> Decoded {
     let (from, to, guid, index) = (event.from, event.to, Guid(event.guid), event.index);
-    Ok(DestinationEvent::ComposeDelivered {
-        key: ComposeKey {
-            from,
-            to,
-            guid,
-            index,
-        },
-    })
+    Ok(DestinationEvent::ComposeDelivered { key: ComposeKey { from, to, guid, index } })
 }
 
 fn compose_alert(event: &EndpointV2::LzComposeAlert) -> Decoded {
     let guid = Guid(event.guid);
     Ok(DestinationEvent::LzComposeAlert {
-        key: ComposeKey {
-            from: event.from,
-            to: event.to,
-            guid,
-            index: event.index,
-        },
+        key: ComposeKey { from: event.from, to: event.to, guid, index: event.index },
         executor: event.executor,
         message_hash: keccak256(&event.message),
         gas: event.gas,
@@ -365,15 +339,11 @@ fn compose_alert(event: &EndpointV2::LzComposeAlert) -> Decoded {
 fn native_drop_applied(event: &Executor::NativeDropApplied) -> Decoded {
     bounded(event.params.len(), MAX_OPTION_COUNT)?;
     same_count("results", event.success.len(), event.params.len())?;
-    let drops = event
-        .params
-        .iter()
-        .zip(&event.success)
-        .map(|(drop, success)| AppliedDrop {
-            receiver: drop.receiver,
-            amount: drop.amount,
-            success: *success,
-        });
+    let drops = event.params.iter().zip(&event.success).map(|(drop, success)| AppliedDrop {
+        receiver: drop.receiver,
+        amount: drop.amount,
+        success: *success,
+    });
     Ok(DestinationEvent::NativeDropApplied {
         origin: (&event.origin).try_into()?,
         dst_eid: Eid(event.dstEid),
@@ -384,16 +354,11 @@ fn native_drop_applied(event: &Executor::NativeDropApplied) -> Decoded {
 
 fn execute_failed(event: &Dvn::ExecuteFailed) -> Decoded {
     let reason = RevertReason::new(&event.data);
-    Ok(DestinationEvent::DvnExecuteFailed {
-        item: item(event.index)?,
-        reason,
-    })
+    Ok(DestinationEvent::DvnExecuteFailed { item: item(event.index)?, reason })
 }
 
 fn signatures_failed(event: &Dvn::VerifySignaturesFailed) -> Decoded {
-    Ok(DestinationEvent::DvnSignaturesFailed {
-        item: item(event.idx)?,
-    })
+    Ok(DestinationEvent::DvnSignaturesFailed { item: item(event.idx)? })
 }
 
 fn hash_already_used(event: &Dvn::HashAlreadyUsed) -> Decoded {

@@ -90,10 +90,7 @@ fn sent_packet(log: &RawLog, before: &[RawLog]) -> Result<SentPacket, EventProbl
     let packet = Packet::decode(&event.encodedPayload)?;
     let executor_fee =
         fee_log::<SendUln302::ExecutorFeePaid, _>(event.sendLibrary, before, |paid| {
-            Ok(ExecutorFee {
-                executor: paid.executor,
-                fee: paid.fee,
-            })
+            Ok(ExecutorFee { executor: paid.executor, fee: paid.fee })
         })?;
     let dvn_fees = fee_log::<SendUln302::DVNFeePaid, _>(event.sendLibrary, before, dvn_fees)?;
     Ok(SentPacket {
@@ -113,26 +110,18 @@ fn fee_log<E: SolEvent, T>(
     read: impl FnOnce(E) -> Result<T, EventProblem>,
 ) -> Result<Option<T>, EventProblem> {
     let event = event_name::<E>();
-    let mut found = logs
-        .iter()
-        .filter(|log| log.address == library && log.is::<E>());
+    let mut found = logs.iter().filter(|log| log.address == library && log.is::<E>());
     let Some(log) = found.next() else {
         return Ok(None);
     };
     if let Some(second) = found.next() {
-        return Err(EventProblem::DuplicateFee {
-            event,
-            log_index: second.index,
-        });
+        return Err(EventProblem::DuplicateFee { event, log_index: second.index });
     }
-    let fee = log
-        .decode::<E>()
-        .and_then(read)
-        .map_err(|problem| EventProblem::Fee {
-            event,
-            log_index: log.index,
-            problem: Box::new(problem),
-        })?;
+    let fee = log.decode::<E>().and_then(read).map_err(|problem| EventProblem::Fee {
+        event,
+        log_index: log.index,
+        problem: Box::new(problem),
+    })?;
     Ok(Some(fee))
 }
 
@@ -141,11 +130,7 @@ fn dvn_fees(paid: SendUln302::DVNFeePaid) -> Result<DvnFees, EventProblem> {
     bounded(paid.optionalDVNs.len(), MAX_DVNS)?;
     let dvns = paid.requiredDVNs.len() + paid.optionalDVNs.len();
     same_count("fees", paid.fees.len(), dvns)?;
-    Ok(DvnFees {
-        required: paid.requiredDVNs,
-        optional: paid.optionalDVNs,
-        fees: paid.fees,
-    })
+    Ok(DvnFees { required: paid.requiredDVNs, optional: paid.optionalDVNs, fees: paid.fees })
 }
 
 #[cfg(test)]

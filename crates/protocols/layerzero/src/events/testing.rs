@@ -9,12 +9,7 @@ pub(super) const ENDPOINT: Address = Address::repeat_byte(0xee);
 
 pub(super) fn log<E: SolEvent>(address: Address, index: u64, event: &E) -> RawLog {
     let data = event.encode_log_data();
-    RawLog {
-        address,
-        topics: data.topics().to_vec(),
-        data: data.data,
-        index,
-    }
+    RawLog { address, topics: data.topics().to_vec(), data: data.data, index }
 }
 
 pub(super) fn packet(nonce: u64) -> Packet {

@@ -110,9 +110,7 @@ impl Options {
     /// [`OptionsError`]; none is worth a retry.
     pub fn decode(bytes: &[u8]) -> Result<Self, OptionsError> {
         if bytes.len() > MAX_OPTIONS_SIZE {
-            return Err(OptionsError::TooLarge {
-                actual: bytes.len(),
-            });
+            return Err(OptionsError::TooLarge { actual: bytes.len() });
         }
         let mut reader = Reader::new(bytes);
         let format = reader.array().ok_or(OptionsError::Truncated { at: 0 })?;
@@ -156,18 +154,10 @@ impl Options {
     /// the drops. The bound on the number of options keeps the sum far below 2^256.
     #[must_use]
     pub fn total_value(&self) -> U256 {
-        let calls = self
-            .lz_receive
-            .iter()
-            .chain(self.composes.values())
-            .map(|call| call.value);
+        let calls = self.lz_receive.iter().chain(self.composes.values()).map(|call| call.value);
         let drops = self.native_drops.iter().map(|drop| drop.amount);
         let read = self.lz_read.iter().map(|read| read.value);
-        calls
-            .chain(drops)
-            .chain(read)
-            .map(U256::from)
-            .fold(U256::ZERO, U256::saturating_add)
+        calls.chain(drops).chain(read).map(U256::from).fold(U256::ZERO, U256::saturating_add)
     }
 
     /// Questions that only the whole list answers.
@@ -233,10 +223,7 @@ fn decode_type_1(mut reader: Reader<'_>) -> Result<Options, OptionsError> {
     if !reader.is_empty() {
         return Err(legacy_size(reader, TYPE_1));
     }
-    Ok(Options {
-        lz_receive: Some(GasAndValue { gas, value: 0 }),
-        ..Options::default()
-    })
+    Ok(Options { lz_receive: Some(GasAndValue { gas, value: 0 }), ..Options::default() })
 }
 
 fn decode_type_2(mut reader: Reader<'_>) -> Result<Options, OptionsError> {
@@ -264,10 +251,7 @@ fn legacy_number(
 }
 
 const fn legacy_size(reader: Reader<'_>, format: u16) -> OptionsError {
-    OptionsError::LegacySize {
-        format,
-        actual: reader.at + reader.rest.len(),
-    }
+    OptionsError::LegacySize { format, actual: reader.at + reader.rest.len() }
 }
 
 fn decode_type_3(mut reader: Reader<'_>) -> Result<Options, OptionsError> {
@@ -287,10 +271,7 @@ fn decode_type_3(mut reader: Reader<'_>) -> Result<Options, OptionsError> {
         let size = u16::from_be_bytes(reader.array().ok_or(truncated)?);
         let start = reader.at;
         let body = reader.slice(size.into()).ok_or(truncated)?;
-        let mut body = Reader {
-            rest: body,
-            at: start,
-        };
+        let mut body = Reader { rest: body, at: start };
         if worker == EXECUTOR {
             let [option_type] = body.array().ok_or_else(|| wrong_size(body, "executor"))?;
             options.add_executor_option(option_type, body)?;
@@ -308,22 +289,14 @@ fn dvn_option(mut body: Reader<'_>) -> Result<DvnOption, OptionsError> {
     if index == NO_DVN {
         return Err(OptionsError::InvalidDvnIndex { at });
     }
-    Ok(DvnOption {
-        index,
-        option_type,
-        data: Bytes::copy_from_slice(body.rest),
-    })
+    Ok(DvnOption { index, option_type, data: Bytes::copy_from_slice(body.rest) })
 }
 
 fn native_drop(mut body: Reader<'_>) -> Result<NativeDrop, OptionsError> {
     let size = wrong_size(body, "native drop");
     let amount = u128::from_be_bytes(body.array().ok_or(size)?);
     let receiver = Address32(B256::new(body.array().ok_or(size)?));
-    if body.is_empty() {
-        Ok(NativeDrop { amount, receiver })
-    } else {
-        Err(size)
-    }
+    if body.is_empty() { Ok(NativeDrop { amount, receiver }) } else { Err(size) }
 }
 
 fn compose_index(mut body: Reader<'_>) -> Result<(u16, Reader<'_>), OptionsError> {
@@ -340,24 +313,12 @@ fn gas_and_value<T>(
     let size = wrong_size(body, option);
     let gas = u128::from_be_bytes(body.array().ok_or(size)?);
     let other = between(&mut body).ok_or(size)?;
-    let value = if body.is_empty() {
-        0
-    } else {
-        u128::from_be_bytes(body.array().ok_or(size)?)
-    };
-    if body.is_empty() {
-        Ok((GasAndValue { gas, value }, other))
-    } else {
-        Err(size)
-    }
+    let value = if body.is_empty() { 0 } else { u128::from_be_bytes(body.array().ok_or(size)?) };
+    if body.is_empty() { Ok((GasAndValue { gas, value }, other)) } else { Err(size) }
 }
 
 const fn wrong_size(body: Reader<'_>, option: &'static str) -> OptionsError {
-    OptionsError::OptionSize {
-        option,
-        actual: body.rest.len(),
-        at: body.at,
-    }
+    OptionsError::OptionSize { option, actual: body.rest.len(), at: body.at }
 }
 
 fn sum(
@@ -368,28 +329,15 @@ fn sum(
     let overflow = |field| OptionsError::Overflow { option, field };
     Ok(GasAndValue {
         gas: total.gas.checked_add(added.gas).ok_or(overflow("gas"))?,
-        value: total
-            .value
-            .checked_add(added.value)
-            .ok_or(overflow("value"))?,
+        value: total.value.checked_add(added.value).ok_or(overflow("value"))?,
     })
 }
 
 fn sum_reads(total: Read, added: GasAndValue, size: u32) -> Result<Read, OptionsError> {
-    let calls = GasAndValue {
-        gas: total.gas,
-        value: total.value,
-    };
+    let calls = GasAndValue { gas: total.gas, value: total.value };
     let GasAndValue { gas, value } = sum(calls, added, "read")?;
-    let overflow = OptionsError::Overflow {
-        option: "read",
-        field: "size",
-    };
-    Ok(Read {
-        gas,
-        size: total.size.checked_add(size).ok_or(overflow)?,
-        value,
-    })
+    let overflow = OptionsError::Overflow { option: "read", field: "size" };
+    Ok(Read { gas, size: total.size.checked_add(size).ok_or(overflow)?, value })
 }
 
 #[cfg(test)]

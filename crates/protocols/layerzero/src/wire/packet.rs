@@ -91,9 +91,7 @@ impl PacketHeader {
     /// [`PacketError::HeaderSize`], [`PacketError::UnsupportedVersion`] or
     /// [`PacketError::ZeroNonce`].
     pub fn decode(bytes: &[u8]) -> Result<Self, PacketError> {
-        let size = PacketError::HeaderSize {
-            actual: bytes.len(),
-        };
+        let size = PacketError::HeaderSize { actual: bytes.len() };
         if bytes.len() != HEADER_SIZE {
             return Err(size);
         }
@@ -179,9 +177,7 @@ impl Packet {
     /// [`PacketError::MessageTooLarge`].
     pub fn new(header: PacketHeader, message: Bytes) -> Result<Self, PacketError> {
         if message.len() > MAX_MESSAGE_SIZE {
-            return Err(PacketError::MessageTooLarge {
-                actual: message.len(),
-            });
+            return Err(PacketError::MessageTooLarge { actual: message.len() });
         }
         Ok(Self { header, message })
     }
@@ -191,25 +187,18 @@ impl Packet {
     /// # Errors
     /// Every [`PacketError`] but `HeaderSize`.
     pub fn decode(bytes: &[u8]) -> Result<Self, PacketError> {
-        let short = PacketError::TooShort {
-            actual: bytes.len(),
-        };
+        let short = PacketError::TooShort { actual: bytes.len() };
         let mut reader = Reader::new(bytes);
         let header = PacketHeader::decode(reader.slice(HEADER_SIZE).ok_or(short)?)?;
         let stated = Guid(B256::new(reader.array().ok_or(short)?));
         if reader.rest.len() > MAX_MESSAGE_SIZE {
-            return Err(PacketError::MessageTooLarge {
-                actual: reader.rest.len(),
-            });
+            return Err(PacketError::MessageTooLarge { actual: reader.rest.len() });
         }
         let computed = header.guid();
         if stated != computed {
             return Err(PacketError::GuidMismatch { stated, computed });
         }
-        Ok(Self {
-            header,
-            message: Bytes::copy_from_slice(reader.rest),
-        })
+        Ok(Self { header, message: Bytes::copy_from_slice(reader.rest) })
     }
 
     /// The bytes that `PacketSent` carries.
@@ -336,10 +325,7 @@ mod tests {
             match at {
                 0 => assert_eq!(error, PacketError::UnsupportedVersion { actual: 0 }),
                 8 => assert_eq!(error, PacketError::ZeroNonce),
-                _ => assert!(
-                    matches!(error, PacketError::GuidMismatch { .. }),
-                    "byte {at}"
-                ),
+                _ => assert!(matches!(error, PacketError::GuidMismatch { .. }), "byte {at}"),
             }
         }
     }
@@ -349,30 +335,17 @@ mod tests {
         let good = sample().encode();
         for length in 0..MESSAGE_OFFSET {
             let cut = Packet::decode(&good[..length]);
-            assert_eq!(
-                cut,
-                Err(PacketError::TooShort { actual: length }),
-                "{length} bytes"
-            );
+            assert_eq!(cut, Err(PacketError::TooShort { actual: length }), "{length} bytes");
         }
         for length in [0, HEADER_SIZE - 1, HEADER_SIZE + 1] {
             let cut = PacketHeader::decode(&good[..length]);
-            assert_eq!(
-                cut,
-                Err(PacketError::HeaderSize { actual: length }),
-                "{length} bytes"
-            );
+            assert_eq!(cut, Err(PacketError::HeaderSize { actual: length }), "{length} bytes");
         }
         let mut bytes = good[..MESSAGE_OFFSET].to_vec();
         bytes.resize(MESSAGE_OFFSET + MAX_MESSAGE_SIZE, 7);
-        assert_eq!(
-            Packet::decode(&bytes).map(|packet| packet.encode()),
-            Ok(bytes.clone())
-        );
+        assert_eq!(Packet::decode(&bytes).map(|packet| packet.encode()), Ok(bytes.clone()));
         bytes.push(7);
-        let too_large = PacketError::MessageTooLarge {
-            actual: MAX_MESSAGE_SIZE + 1,
-        };
+        let too_large = PacketError::MessageTooLarge { actual: MAX_MESSAGE_SIZE + 1 };
         assert_eq!(Packet::decode(&bytes), Err(too_large));
         let message = Bytes::from(bytes.split_off(MESSAGE_OFFSET));
         assert_eq!(Packet::new(*sample().header(), message), Err(too_large));

@@ -13,11 +13,7 @@ const HASH: B256 = B256::repeat_byte(4);
 fn origin() -> Origin {
     let packet = packet(5);
     let header = packet.header();
-    Origin {
-        src_eid: header.src_eid,
-        sender: header.sender,
-        nonce: header.nonce,
-    }
+    Origin { src_eid: header.src_eid, sender: header.sender, nonce: header.nonce }
 }
 
 fn wire_origin() -> contracts::Origin {
@@ -25,12 +21,7 @@ fn wire_origin() -> contracts::Origin {
 }
 
 fn key() -> ComposeKey {
-    ComposeKey {
-        from: RECEIVER,
-        to: WORKER,
-        guid: Guid(HASH),
-        index: 6,
-    }
+    ComposeKey { from: RECEIVER, to: WORKER, guid: Guid(HASH), index: 6 }
 }
 
 fn payload_verified_log(confirmations: U256, header: Vec<u8>) -> RawLog {
@@ -72,13 +63,7 @@ fn drops_log(drops: usize, results: usize) -> RawLog {
             origin: wire_origin(),
             dstEid: 30_902,
             oapp: RECEIVER,
-            params: vec![
-                NativeDropParams {
-                    receiver: WORKER,
-                    amount: U256::from(3)
-                };
-                drops
-            ],
+            params: vec![NativeDropParams { receiver: WORKER, amount: U256::from(3) }; drops],
             success: vec![true; results],
         },
     )
@@ -91,11 +76,7 @@ fn every_event() -> Vec<(RawLog, DestinationEvent)> {
 
 fn channel_events() -> Vec<(RawLog, DestinationEvent)> {
     let (origin, receiver, payload_hash) = (origin(), RECEIVER, PayloadHash(HASH));
-    let contracts::Origin {
-        srcEid,
-        sender,
-        nonce,
-    } = wire_origin();
+    let contracts::Origin { srcEid, sender, nonce } = wire_origin();
     vec![
         (
             payload_verified_log(U256::from(u64::MAX), packet(5).header().encode()),
@@ -111,88 +92,39 @@ fn channel_events() -> Vec<(RawLog, DestinationEvent)> {
             log(
                 ENDPOINT,
                 1,
-                &EndpointV2::PacketVerified {
-                    origin: wire_origin(),
-                    receiver,
-                    payloadHash: HASH,
-                },
+                &EndpointV2::PacketVerified { origin: wire_origin(), receiver, payloadHash: HASH },
             ),
-            DestinationEvent::PacketVerified {
-                origin,
-                receiver,
-                payload_hash,
-            },
+            DestinationEvent::PacketVerified { origin, receiver, payload_hash },
         ),
         (
-            log(
-                ENDPOINT,
-                1,
-                &EndpointV2::PacketDelivered {
-                    origin: wire_origin(),
-                    receiver,
-                },
-            ),
+            log(ENDPOINT, 1, &EndpointV2::PacketDelivered { origin: wire_origin(), receiver }),
             DestinationEvent::PacketDelivered { origin, receiver },
         ),
         (
-            log(
-                ENDPOINT,
-                1,
-                &EndpointV2::InboundNonceSkipped {
-                    srcEid,
-                    sender,
-                    receiver,
-                    nonce,
-                },
-            ),
+            log(ENDPOINT, 1, &EndpointV2::InboundNonceSkipped { srcEid, sender, receiver, nonce }),
             DestinationEvent::Skipped { origin, receiver },
         ),
         (
             log(
                 ENDPOINT,
                 1,
-                &EndpointV2::PacketNilified {
-                    srcEid,
-                    sender,
-                    receiver,
-                    nonce,
-                    payloadHash: HASH,
-                },
+                &EndpointV2::PacketNilified { srcEid, sender, receiver, nonce, payloadHash: HASH },
             ),
-            DestinationEvent::Nilified {
-                origin,
-                receiver,
-                payload_hash,
-            },
+            DestinationEvent::Nilified { origin, receiver, payload_hash },
         ),
         (
             log(
                 ENDPOINT,
                 1,
-                &EndpointV2::PacketBurnt {
-                    srcEid,
-                    sender,
-                    receiver,
-                    nonce,
-                    payloadHash: HASH,
-                },
+                &EndpointV2::PacketBurnt { srcEid, sender, receiver, nonce, payloadHash: HASH },
             ),
-            DestinationEvent::Burnt {
-                origin,
-                receiver,
-                payload_hash,
-            },
+            DestinationEvent::Burnt { origin, receiver, payload_hash },
         ),
     ]
 }
 
 fn execution_events() -> Vec<(RawLog, DestinationEvent)> {
-    let ComposeKey {
-        from,
-        to,
-        guid: Guid(guid),
-        index,
-    } = key();
+    let ComposeKey { from, to, guid: Guid(guid), index } = key();
     let message = Bytes::from_static(b"composed");
     let reason = RevertReason::new(b"why");
     vec![
@@ -213,30 +145,12 @@ fn execution_events() -> Vec<(RawLog, DestinationEvent)> {
             log(
                 ENDPOINT,
                 1,
-                &EndpointV2::ComposeSent {
-                    from,
-                    to,
-                    guid,
-                    index,
-                    message: message.clone(),
-                },
+                &EndpointV2::ComposeSent { from, to, guid, index, message: message.clone() },
             ),
-            DestinationEvent::ComposeSent {
-                key: key(),
-                message: message.clone(),
-            },
+            DestinationEvent::ComposeSent { key: key(), message: message.clone() },
         ),
         (
-            log(
-                ENDPOINT,
-                1,
-                &EndpointV2::ComposeDelivered {
-                    from,
-                    to,
-                    guid,
-                    index,
-                },
-            ),
+            log(ENDPOINT, 1, &EndpointV2::ComposeDelivered { from, to, guid, index }),
             DestinationEvent::ComposeDelivered { key: key() },
         ),
         (
@@ -269,11 +183,7 @@ fn execution_events() -> Vec<(RawLog, DestinationEvent)> {
 }
 
 fn worker_events() -> Vec<(RawLog, DestinationEvent)> {
-    let drop = AppliedDrop {
-        receiver: WORKER,
-        amount: U256::from(3),
-        success: true,
-    };
+    let drop = AppliedDrop { receiver: WORKER, amount: U256::from(3), success: true };
     vec![
         (
             drops_log(2, 2),
@@ -288,22 +198,12 @@ fn worker_events() -> Vec<(RawLog, DestinationEvent)> {
             log(
                 ENDPOINT,
                 1,
-                &Dvn::ExecuteFailed {
-                    index: U256::from(7),
-                    data: Bytes::from_static(b"why"),
-                },
+                &Dvn::ExecuteFailed { index: U256::from(7), data: Bytes::from_static(b"why") },
             ),
-            DestinationEvent::DvnExecuteFailed {
-                item: 7,
-                reason: RevertReason::new(b"why"),
-            },
+            DestinationEvent::DvnExecuteFailed { item: 7, reason: RevertReason::new(b"why") },
         ),
         (
-            log(
-                ENDPOINT,
-                1,
-                &Dvn::VerifySignaturesFailed { idx: U256::from(7) },
-            ),
+            log(ENDPOINT, 1, &Dvn::VerifySignaturesFailed { idx: U256::from(7) }),
             DestinationEvent::DvnSignaturesFailed { item: 7 },
         ),
         (
@@ -333,11 +233,7 @@ fn problem(log: &RawLog) -> EventProblem {
 #[test]
 fn every_event_is_read_with_its_emitter() {
     for (log, event) in every_event() {
-        let expected = DestinationLog {
-            emitter: ENDPOINT,
-            log_index: 1,
-            event,
-        };
+        let expected = DestinationLog { emitter: ENDPOINT, log_index: 1, event };
         assert_eq!(destination_event(&log), Some(Ok(expected)));
     }
 }
@@ -355,20 +251,11 @@ fn other_logs_are_not_ours() {
 fn every_event_without_its_content_is_an_error() {
     for (log, event) in every_event() {
         for damaged in [
-            RawLog {
-                data: Bytes::new(),
-                ..log.clone()
-            },
-            RawLog {
-                topics: [log.topics.clone(), vec![HASH]].concat(),
-                ..log.clone()
-            },
+            RawLog { data: Bytes::new(), ..log.clone() },
+            RawLog { topics: [log.topics.clone(), vec![HASH]].concat(), ..log.clone() },
         ] {
             let problem = problem(&damaged);
-            assert!(
-                matches!(problem, EventProblem::Malformed { .. }),
-                "{event:?}: {problem:?}"
-            );
+            assert!(matches!(problem, EventProblem::Malformed { .. }), "{event:?}: {problem:?}");
         }
     }
 }
@@ -385,57 +272,25 @@ fn values_that_no_contract_of_layerzero_emits_are_named() {
         problem(&payload_verified_log(U256::from(1), header[..80].to_vec())),
         EventProblem::Packet(PacketError::HeaderSize { actual: 80 })
     );
-    let zero = contracts::Origin {
-        nonce: 0,
-        ..wire_origin()
-    };
-    let delivered = EndpointV2::PacketDelivered {
-        origin: zero,
-        receiver: RECEIVER,
-    };
-    assert_eq!(
-        problem(&log(ENDPOINT, 1, &delivered)),
-        EventProblem::ZeroNonce
-    );
-    let mismatch = EventProblem::CountMismatch {
-        what: "results",
-        have: 1,
-        need: 2,
-    };
+    let zero = contracts::Origin { nonce: 0, ..wire_origin() };
+    let delivered = EndpointV2::PacketDelivered { origin: zero, receiver: RECEIVER };
+    assert_eq!(problem(&log(ENDPOINT, 1, &delivered)), EventProblem::ZeroNonce);
+    let mismatch = EventProblem::CountMismatch { what: "results", have: 1, need: 2 };
     assert_eq!(problem(&drops_log(2, 1)), mismatch);
     let far = Dvn::VerifySignaturesFailed { idx: above };
-    assert_eq!(
-        problem(&log(ENDPOINT, 1, &far)),
-        EventProblem::IndexTooLarge
-    );
+    assert_eq!(problem(&log(ENDPOINT, 1, &far)), EventProblem::IndexTooLarge);
 }
 
 #[test]
 fn sizes_are_bounded() {
     let many = MAX_OPTION_COUNT + 1;
-    let too_many = EventProblem::TooLarge {
-        actual: many,
-        limit: MAX_OPTION_COUNT,
-    };
+    let too_many = EventProblem::TooLarge { actual: many, limit: MAX_OPTION_COUNT };
     assert_eq!(problem(&drops_log(many, many)), too_many);
-    let ComposeKey {
-        from,
-        to,
-        guid: Guid(guid),
-        index,
-    } = key();
+    let ComposeKey { from, to, guid: Guid(guid), index } = key();
     let message = Bytes::from(vec![0; MAX_MESSAGE_SIZE + 1]);
-    let composed = EndpointV2::ComposeSent {
-        from,
-        to,
-        guid,
-        index,
-        message,
-    };
-    let too_large = EventProblem::TooLarge {
-        actual: MAX_MESSAGE_SIZE + 1,
-        limit: MAX_MESSAGE_SIZE,
-    };
+    let composed = EndpointV2::ComposeSent { from, to, guid, index, message };
+    let too_large =
+        EventProblem::TooLarge { actual: MAX_MESSAGE_SIZE + 1, limit: MAX_MESSAGE_SIZE };
     assert_eq!(problem(&log(ENDPOINT, 1, &composed)), too_large);
     let mut huge = receive_alert_log(Vec::new());
     huge.data = Bytes::from(vec![0; crate::events::MAX_LOG_DATA + 1]);
@@ -444,22 +299,14 @@ fn sizes_are_bounded() {
 
 #[test]
 fn long_reasons_are_cut() {
-    for (length, kept, truncated) in [
-        (0, 0, false),
-        (MAX_REASON_SIZE, MAX_REASON_SIZE, false),
-        (100_000, MAX_REASON_SIZE, true),
-    ] {
-        let decoded = destination_event(&receive_alert_log(vec![7; length]))
-            .unwrap()
-            .unwrap();
+    for (length, kept, truncated) in
+        [(0, 0, false), (MAX_REASON_SIZE, MAX_REASON_SIZE, false), (100_000, MAX_REASON_SIZE, true)]
+    {
+        let decoded = destination_event(&receive_alert_log(vec![7; length])).unwrap().unwrap();
         let DestinationEvent::LzReceiveAlert { reason, .. } = decoded.event else {
             panic!("{decoded:?}")
         };
-        assert_eq!(
-            (reason.data.len(), reason.truncated),
-            (kept, truncated),
-            "{length} bytes"
-        );
+        assert_eq!((reason.data.len(), reason.truncated), (kept, truncated), "{length} bytes");
     }
 }
 

@@ -13,10 +13,7 @@ const DVN: Address = Address::repeat_byte(0xd0);
 const OTHER_DVN: Address = Address::repeat_byte(0xd1);
 
 fn options() -> Bytes {
-    OptionsBuilder::new()
-        .lz_receive(100_000, 0)
-        .build()
-        .unwrap()
+    OptionsBuilder::new().lz_receive(100_000, 0).build().unwrap()
 }
 
 fn sent(index: u64, encoded: Vec<u8>) -> RawLog {
@@ -33,14 +30,7 @@ fn sent(index: u64, encoded: Vec<u8>) -> RawLog {
 
 fn executor_paid(from: Address, index: u64, fee: u64) -> RawLog {
     let fee = U256::from(fee);
-    log(
-        from,
-        index,
-        &SendUln302::ExecutorFeePaid {
-            executor: EXECUTOR,
-            fee,
-        },
-    )
+    log(from, index, &SendUln302::ExecutorFeePaid { executor: EXECUTOR, fee })
 }
 
 fn dvns_paid(from: Address, index: u64, fees: &[u64]) -> RawLog {
@@ -68,10 +58,7 @@ fn expected(first: u64, nonce: u64, fee: u64) -> SentPacket {
         packet: packet(nonce),
         options: options(),
         send_library: LIBRARY,
-        executor_fee: Some(ExecutorFee {
-            executor: EXECUTOR,
-            fee: U256::from(fee),
-        }),
+        executor_fee: Some(ExecutorFee { executor: EXECUTOR, fee: U256::from(fee) }),
         dvn_fees: DvnFees {
             required: vec![DVN],
             optional: vec![OTHER_DVN, DVN],
@@ -84,20 +71,14 @@ fn expected(first: u64, nonce: u64, fee: u64) -> SentPacket {
 #[test]
 fn each_packet_gets_the_fees_before_it() {
     let logs = [one_send(10, 1, 7), one_send(13, 2, 8)].concat();
-    assert_eq!(
-        sent_packets(ENDPOINT, &logs),
-        vec![Ok(expected(10, 1, 7)), Ok(expected(13, 2, 8))]
-    );
+    assert_eq!(sent_packets(ENDPOINT, &logs), vec![Ok(expected(10, 1, 7)), Ok(expected(13, 2, 8))]);
     assert_eq!(sent_packets(STRANGER, &logs), vec![]);
     assert_eq!(sent_packets(ENDPOINT, &[]), vec![]);
 }
 
 #[test]
 fn fees_of_other_emitters_are_ignored() {
-    let mut logs = vec![
-        executor_paid(STRANGER, 1, 999),
-        dvns_paid(STRANGER, 2, &[9, 9, 9]),
-    ];
+    let mut logs = vec![executor_paid(STRANGER, 1, 999), dvns_paid(STRANGER, 2, &[9, 9, 9])];
     logs.extend(one_send(3, 1, 7));
     let mut spoofed_packet = sent(6, packet(9).encode());
     spoofed_packet.address = STRANGER;
@@ -109,13 +90,8 @@ fn fees_of_other_emitters_are_ignored() {
 fn fees_after_a_packet_are_not_its_own() {
     let logs = vec![sent(1, packet(1).encode()), executor_paid(LIBRARY, 2, 7)];
     let packets = sent_packets(ENDPOINT, &logs);
-    let [Ok(only)] = packets.as_slice() else {
-        panic!("{packets:?}")
-    };
-    assert_eq!(
-        (only.executor_fee, &only.dvn_fees),
-        (None, &DvnFees::default())
-    );
+    let [Ok(only)] = packets.as_slice() else { panic!("{packets:?}") };
+    assert_eq!((only.executor_fee, &only.dvn_fees), (None, &DvnFees::default()));
 }
 
 #[test]
@@ -129,10 +105,7 @@ fn a_malformed_packet_stops_no_other() {
         let error = packets.next().unwrap().unwrap_err();
         assert_eq!(packets.next(), Some(Ok(expected(16, 3, 9))));
         assert_eq!(packets.next(), None);
-        assert_eq!(
-            (error.log_index, error.emitter, error.event),
-            (15, ENDPOINT, "PacketSent")
-        );
+        assert_eq!((error.log_index, error.emitter, error.event), (15, ENDPOINT, "PacketSent"));
         error.problem
     };
     let fee = |event, log_index, problem| EventProblem::Fee {
@@ -142,35 +115,16 @@ fn a_malformed_packet_stops_no_other() {
     };
 
     let problem = malformed(|logs| logs[2] = sent(15, vec![1; 20]));
-    assert_eq!(
-        problem,
-        EventProblem::Packet(PacketError::TooShort { actual: 20 })
-    );
+    assert_eq!(problem, EventProblem::Packet(PacketError::TooShort { actual: 20 }));
     let problem = malformed(|logs| logs[2].data = Bytes::new());
-    assert!(
-        matches!(problem, EventProblem::Malformed { .. }),
-        "{problem:?}"
-    );
+    assert!(matches!(problem, EventProblem::Malformed { .. }), "{problem:?}");
     let problem = malformed(|logs| logs[2].topics.push(B256::ZERO));
-    assert!(
-        matches!(problem, EventProblem::Malformed { .. }),
-        "{problem:?}"
-    );
+    assert!(matches!(problem, EventProblem::Malformed { .. }), "{problem:?}");
     let problem = malformed(|logs| logs[1] = executor_paid(LIBRARY, 14, 1));
     let event = "ExecutorFeePaid";
-    assert_eq!(
-        problem,
-        EventProblem::DuplicateFee {
-            event,
-            log_index: 14
-        }
-    );
+    assert_eq!(problem, EventProblem::DuplicateFee { event, log_index: 14 });
     let problem = malformed(|logs| logs[1] = dvns_paid(LIBRARY, 14, &[1, 2]));
-    let count = EventProblem::CountMismatch {
-        what: "fees",
-        have: 2,
-        need: 3,
-    };
+    let count = EventProblem::CountMismatch { what: "fees", have: 2, need: 3 };
     assert_eq!(problem, fee("DVNFeePaid", 14, count));
     let problem = malformed(|logs| {
         logs[1] = log(
@@ -183,21 +137,11 @@ fn a_malformed_packet_stops_no_other() {
             },
         );
     });
-    let too_many = EventProblem::TooLarge {
-        actual: MAX_DVNS + 1,
-        limit: MAX_DVNS,
-    };
+    let too_many = EventProblem::TooLarge { actual: MAX_DVNS + 1, limit: MAX_DVNS };
     assert_eq!(problem, fee("DVNFeePaid", 14, too_many));
     let problem = malformed(|logs| logs[0].data = logs[0].data.slice(..40));
     assert!(
-        matches!(
-            problem,
-            EventProblem::Fee {
-                event: "ExecutorFeePaid",
-                log_index: 13,
-                ..
-            }
-        ),
+        matches!(problem, EventProblem::Fee { event: "ExecutorFeePaid", log_index: 13, .. }),
         "{problem:?}"
     );
 }

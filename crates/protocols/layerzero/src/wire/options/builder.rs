@@ -16,10 +16,7 @@ pub struct OptionsBuilder {
 
 impl Default for OptionsBuilder {
     fn default() -> Self {
-        Self {
-            bytes: TYPE_3.to_be_bytes().to_vec(),
-            problem: None,
-        }
+        Self { bytes: TYPE_3.to_be_bytes().to_vec(), problem: None }
     }
 }
 
@@ -31,10 +28,7 @@ impl OptionsBuilder {
 
     /// Gas and value for the call of the receiver.
     pub fn lz_receive(self, gas: u128, value: u128) -> Self {
-        self.executor(
-            RECEIVE,
-            &[&gas.to_be_bytes(), unless_zero(&value.to_be_bytes())],
-        )
+        self.executor(RECEIVE, &[&gas.to_be_bytes(), unless_zero(&value.to_be_bytes())])
     }
 
     /// A payment on the destination.
@@ -45,14 +39,7 @@ impl OptionsBuilder {
     /// Gas and value for the composed call with this index.
     pub fn compose(self, index: u16, gas: u128, value: u128) -> Self {
         let value = value.to_be_bytes();
-        self.executor(
-            COMPOSE,
-            &[
-                &index.to_be_bytes(),
-                &gas.to_be_bytes(),
-                unless_zero(&value),
-            ],
-        )
+        self.executor(COMPOSE, &[&index.to_be_bytes(), &gas.to_be_bytes(), unless_zero(&value)])
     }
 
     /// Execution in the order of nonces.
@@ -63,10 +50,7 @@ impl OptionsBuilder {
     /// Gas, answer size in bytes and value for a read.
     pub fn lz_read(self, gas: u128, size: u32, value: u128) -> Self {
         let value = value.to_be_bytes();
-        self.executor(
-            READ,
-            &[&gas.to_be_bytes(), &size.to_be_bytes(), unless_zero(&value)],
-        )
+        self.executor(READ, &[&gas.to_be_bytes(), &size.to_be_bytes(), unless_zero(&value)])
     }
 
     /// An option for the DVN with this index.
@@ -107,9 +91,5 @@ impl OptionsBuilder {
 
 /// Contracts take a missing value for zero, and builders leave it out.
 fn unless_zero(value: &[u8]) -> &[u8] {
-    if value.iter().all(|byte| *byte == 0) {
-        &[]
-    } else {
-        value
-    }
+    if value.iter().all(|byte| *byte == 0) { &[] } else { value }
 }
