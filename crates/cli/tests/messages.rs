@@ -61,7 +61,9 @@ async fn r6_r_a_message_that_fails_holds_up_no_other() {
         .lz_receive(1, 0)
         .build()
         .expect("options with one gas are well-formed");
-    alpha.apps().send_mock(beta.deployment().eid, "starved", &starved).await.unwrap();
+    // Storing a long text takes far more gas than the endpoint itself leaves over.
+    let long = "starved ".repeat(80);
+    alpha.apps().send_mock(beta.deployment().eid, &long, &starved).await.unwrap();
     world.say("fed").await;
     let node = &world.nodes[0];
     let rows = node.settled(1).await;

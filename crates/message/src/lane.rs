@@ -146,7 +146,7 @@ mod tests {
         let back = Lane {
             source: there.destination.clone(),
             destination: there.source.clone(),
-            ..there.clone()
+            ..there
         };
         assert_ne!(there.id(), back.id());
         assert_eq!(there.to_string(), "layerzero: a 1/0x1 -> b 2/0x2");

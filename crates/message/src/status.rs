@@ -253,7 +253,7 @@ mod tests {
         let seen = record(Fact::Sent, Hinted);
         let proven = record(Fact::Sent, Verified);
         let cases = [
-            (vec![seen.clone()], MessageStatus::Observed, None, "awaiting_finality"),
+            (vec![seen], MessageStatus::Observed, None, "awaiting_finality"),
             (vec![proven.clone()], MessageStatus::Verified, None, "awaiting_plan"),
             (
                 vec![proven.clone(), record(Fact::Executed, Hinted)],

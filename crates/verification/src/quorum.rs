@@ -191,17 +191,45 @@ impl<T> Reading<T> {
     }
 }
 
-/// Agrees on what upstreams read at the block `at`; all of them must have been asked for that hash.
+/// Agrees, question by question, on what upstreams read at the block `at`; all of them must have
+/// been asked the same `count` questions for that hash. A question that no quorum answers alike is
+/// `None`: one that cannot be answered takes nothing from the others (R6).
 ///
 /// # Errors
-/// [`Shortfall`] if no quorum gave the same value.
+/// [`Shortfall`] if there are questions and none is answered by a quorum.
 pub fn read<T: Clone + Ord>(
     policy: &QuorumPolicy,
     at: BlockRef,
-    answers: &[Answer<T>],
-) -> Result<(Reading<T>, Vec<UpstreamName>), Shortfall> {
-    let agreement = agree(policy, answers)?;
-    Ok((Reading { value: agreement.value, at }, agreement.dissenters))
+    count: usize,
+    answers: &[Answer<Vec<Option<T>>>],
+) -> Result<(Reading<Vec<Option<T>>>, Vec<UpstreamName>), Shortfall> {
+    let mut value = Vec::with_capacity(count);
+    let mut dissenters = BTreeSet::new();
+    let mut short = None;
+    for index in 0..count {
+        let column: Vec<Answer<T>> = answers
+            .iter()
+            .map(|a| Answer {
+                upstream: a.upstream.clone(),
+                operator: a.operator.clone(),
+                value: a.value.as_ref().and_then(|row| row.get(index).cloned().flatten()),
+            })
+            .collect();
+        match agree(policy, &column) {
+            Ok(agreement) => {
+                dissenters.extend(agreement.dissenters);
+                value.push(Some(agreement.value));
+            }
+            Err(shortfall) => {
+                short = Some(shortfall);
+                value.push(None);
+            }
+        }
+    }
+    match short {
+        Some(shortfall) if value.iter().all(Option::is_none) => Err(shortfall),
+        _ => Ok((Reading { value, at }, dissenters.into_iter().collect())),
+    }
 }
 
 #[cfg(test)]
@@ -282,6 +310,34 @@ mod tests {
         assert_eq!(h(&[("a", 10), ("b", 10), ("c", 0)]), Ok(10));
         assert_eq!(h(&[("a", 10), ("a", 99), ("b", 8)]), Ok(8));
         assert!(h(&[("a", 10), ("a", 99)]).is_err());
+    }
+
+    /// R6: one question without an answer takes nothing from the others.
+    #[test]
+    fn r6_questions_are_agreed_on_one_by_one() {
+        let policy = QuorumPolicy::new(&operators(&["a", "b", "c"]), 2).unwrap();
+        let at = BlockRef {
+            height: Height(1),
+            hash: postrider_message::BlockHash(Default::default()),
+        };
+        let rows = [
+            ("a", Some(vec![Some(1), Some(2), None])),
+            ("b", Some(vec![Some(1), Some(9), None])),
+            ("c", Some(vec![Some(7), None])),
+        ];
+        let answers: Vec<_> = rows
+            .into_iter()
+            .map(|(name, value)| Answer {
+                upstream: name.parse().unwrap(),
+                operator: name.parse().unwrap(),
+                value,
+            })
+            .collect();
+        let (reading, dissenters) = read(&policy, at, 3, &answers).unwrap();
+        assert_eq!(reading.value(), &[Some(1), None, None]);
+        assert_eq!(dissenters, ["c".parse().unwrap()]);
+        assert!(read(&policy, at, 1, &answers[..1]).is_err());
+        assert!(read(&policy, at, 0, &answers).is_ok());
     }
 
     proptest! {

@@ -46,6 +46,18 @@ impl EthCall {
         Self { from: Address::ZERO, to, data: data.into(), value: U256::ZERO, gas: None }
     }
 
+    /// The parameters of `eth_call` in the state `at`. Where value is sent along, the sender is
+    /// lent it: whether it is there is not the question.
+    fn params(&self, at: &serde_json::Value) -> serde_json::Value {
+        if self.value.is_zero() {
+            return json!([self.to_json(), at]);
+        }
+        let balance = self.value.saturating_add(U256::from(1u64 << 62));
+        let mut lent = serde_json::Map::new();
+        lent.insert(format!("{:#x}", self.from), json!({ "balance": balance }));
+        json!([self.to_json(), at, lent])
+    }
+
     fn to_json(&self) -> serde_json::Value {
         let mut call =
             json!({ "from": self.from, "to": self.to, "data": self.data, "value": self.value });
@@ -57,7 +69,8 @@ impl EthCall {
 }
 
 /// How a call to a contract ended. Both are answers of the chain; a node that cannot tell gives
-/// neither.
+/// neither. A call that runs out of gas or hits an invalid instruction counts as reverted without
+/// data, which is what a calling contract would see.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CallOutcome {
     /// It returned.
@@ -316,31 +329,26 @@ impl Upstream {
         Ok(receipts.iter().map(|r| (TxHash(r.transaction_hash), r.to_consensus())).collect())
     }
 
-    /// The outcomes of `calls` in the state after the block with this hash.
+    /// The outcomes of `calls` in the state after the block with this hash; `None` for a call it
+    /// cannot tell the outcome of.
     ///
     /// # Errors
-    /// [`UpstreamError`] if it cannot tell all of them.
+    /// [`UpstreamError`] if it can tell none.
     pub async fn call_at(
         &self,
         block: B256,
         calls: &[EthCall],
-    ) -> Result<Vec<CallOutcome>, UpstreamError> {
+    ) -> Result<Vec<Option<CallOutcome>>, UpstreamError> {
         let at = json!({ "blockHash": block });
         let calls: Vec<_> = calls
             .iter()
-            .map(|c| RpcCall { method: "eth_call", params: json!([c.to_json(), at]) })
+            .map(|c| RpcCall { method: "eth_call", params: c.params(&at) })
             .collect();
-        self.calls(&calls).await?.into_iter().map(outcome).collect()
-    }
-
-    /// The outcome of a call in its latest state: a hint.
-    ///
-    /// # Errors
-    /// [`UpstreamError`].
-    pub async fn simulate(&self, call: &EthCall) -> Result<CallOutcome, UpstreamError> {
-        let call = RpcCall { method: "eth_call", params: json!([call.to_json(), "latest"]) };
-        let result = self.calls(&[call]).await?.pop();
-        outcome(result.ok_or(UpstreamError::Missing("the call's outcome"))?)
+        let outcomes: Vec<_> = self.calls(&calls).await?.into_iter().map(outcome).collect();
+        match outcomes.first() {
+            Some(Err(error)) if outcomes.iter().all(Result::is_err) => Err(error.clone()),
+            _ => Ok(outcomes.into_iter().map(Result::ok).collect()),
+        }
     }
 
     /// The account's next nonce after its included transactions, and its balance in wei.
@@ -459,8 +467,48 @@ fn outcome(result: CallResult) -> Result<CallOutcome, UpstreamError> {
         Ok(raw) => parse(Some(Ok(raw))).map(CallOutcome::Returned),
         Err(error) => match error.as_revert_data() {
             Some(data) => Ok(CallOutcome::Reverted(data)),
-            None if error.code == 3 => Ok(CallOutcome::Reverted(Bytes::new())),
+            None if gave_up(error.code, &error.message) => {
+                Ok(CallOutcome::Reverted(Bytes::new()))
+            }
             None => Err(refused(&error)),
         },
+    }
+}
+
+/// Whether an error means that the call itself failed in the virtual machine, rather than that the
+/// node could not make it. Nodes have no common code for it: 3 is a revert, and the rest is told by
+/// words that go-ethereum, reth, Nethermind, Erigon, Besu and anvil use.
+fn gave_up(code: i64, message: &str) -> bool {
+    const WORDS: [&str; 6] =
+        ["revert", "out of gas", "outofgas", "invalid opcode", "invalidfe", "stack "];
+    let message = message.to_ascii_lowercase();
+    code == 3 || WORDS.iter().any(|word| message.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloy_json_rpc::ErrorPayload;
+
+    fn failed(code: i64, message: &'static str) -> Result<CallOutcome, UpstreamError> {
+        outcome(Err(ErrorPayload { code, message: message.into(), data: None }))
+    }
+
+    #[test]
+    fn r6_a_call_that_burns_its_gas_is_an_answer_and_a_nodes_trouble_is_none() {
+        for (code, message) in [
+            (3, "execution reverted"),
+            (-32000, "out of gas"),
+            (-32003, "EVM error OutOfGas"),
+            (-32000, "invalid opcode: INVALID"),
+            (-32000, "stack underflow (0 <=> 1)"),
+        ] {
+            assert_eq!(failed(code, message), Ok(CallOutcome::Reverted(Bytes::new())), "{message}");
+        }
+        for (code, message) in
+            [(-32000, "header not found"), (-32000, "missing trie node"), (-32005, "limit")]
+        {
+            assert!(matches!(failed(code, message), Err(UpstreamError::Refused { .. })), "{message}");
+        }
     }
 }

@@ -262,16 +262,17 @@ impl Upstreams {
         anchor(&self.policy, &self.network, height, heads.head, answers)
     }
 
-    /// What `calls` give in the state after the anchored block `at`, as a quorum says. An upstream
-    /// that contradicts it is quarantined: at one block hash there is only one state.
+    /// What each of `calls` gives in the state after the anchored block `at`, as a quorum says;
+    /// `None` for a call that no quorum tells the same of. An upstream that contradicts the quorum
+    /// is quarantined: at one block hash there is only one state.
     ///
     /// # Errors
-    /// [`Shortfall`] if no quorum agrees.
+    /// [`Shortfall`] if no call has a quorum.
     pub async fn read(
         &self,
         at: &AnchoredBlock,
         calls: &[EthCall],
-    ) -> Result<Reading<Vec<CallOutcome>>, Shortfall> {
+    ) -> Result<Reading<Vec<Option<CallOutcome>>>, Shortfall> {
         let block = at.block();
         let calls: Arc<[EthCall]> = calls.into();
         let answers = self
@@ -283,7 +284,7 @@ impl Upstreams {
                 |answers| agree(&self.policy, answers).is_ok(),
             )
             .await;
-        let (reading, dissenters) = read(&self.policy, block, &answers)?;
+        let (reading, dissenters) = read(&self.policy, block, calls.len(), &answers)?;
         for upstream in dissenters {
             self.quarantine(&upstream, &format!("another state after block {}", block.height));
         }

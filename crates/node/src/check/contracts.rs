@@ -295,7 +295,7 @@ async fn codes(network: &Network, addresses: &[Address]) -> Result<Vec<bool>, Sh
 async fn newest(
     network: &Network,
     calls: &[EthCall],
-) -> Result<Reading<Vec<CallOutcome>>, Shortfall> {
+) -> Result<Reading<Vec<Option<CallOutcome>>>, Shortfall> {
     let block = network.upstreams.anchor_latest().await?;
     network.upstreams.read(&block, calls).await
 }

@@ -184,9 +184,13 @@ pub struct View {
 impl View {
     /// Puts the answers, which are in the questions' order, to their questions.
     #[must_use]
-    pub fn new(questions: Vec<Question>, reading: &Reading<Vec<CallOutcome>>) -> Self {
+    pub fn new(questions: Vec<Question>, reading: &Reading<Vec<Option<CallOutcome>>>) -> Self {
         let at = Some(reading.at());
-        let answers = questions.into_iter().zip(reading.value().iter().cloned()).collect();
+        let answers = questions
+            .into_iter()
+            .zip(reading.value().iter().cloned())
+            .filter_map(|(question, outcome)| Some((question, outcome?)))
+            .collect();
         Self { answers, at }
     }
 

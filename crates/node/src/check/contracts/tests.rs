@@ -58,10 +58,10 @@ fn findings(absent: &[Address], answer: impl Fn(&Question) -> CallOutcome) -> Ve
     let answers = [Answer {
         upstream: "a".parse().unwrap(),
         operator: "x".parse().unwrap(),
-        value: Some(questions.iter().map(answer).collect::<Vec<_>>()),
+        value: Some(questions.iter().map(|q| Some(answer(q))).collect::<Vec<_>>()),
     }];
     let policy = QuorumPolicy::new([&operator], 1).unwrap();
-    let (reading, _) = read(&policy, at, &answers).unwrap();
+    let (reading, _) = read(&policy, at, questions.len(), &answers).unwrap();
     let is_there = ours
         .contracts()
         .into_iter()
