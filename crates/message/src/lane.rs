@@ -143,11 +143,8 @@ mod tests {
             source: end("a", "1/0x1"),
             destination: end("b", "2/0x2"),
         };
-        let back = Lane {
-            source: there.destination.clone(),
-            destination: there.source.clone(),
-            ..there
-        };
+        let back =
+            Lane { source: there.destination.clone(), destination: there.source.clone(), ..there };
         assert_ne!(there.id(), back.id());
         assert_eq!(there.to_string(), "layerzero: a 1/0x1 -> b 2/0x2");
     }

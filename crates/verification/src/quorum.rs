@@ -316,10 +316,8 @@ mod tests {
     #[test]
     fn r6_questions_are_agreed_on_one_by_one() {
         let policy = QuorumPolicy::new(&operators(&["a", "b", "c"]), 2).unwrap();
-        let at = BlockRef {
-            height: Height(1),
-            hash: postrider_message::BlockHash(Default::default()),
-        };
+        let at =
+            BlockRef { height: Height(1), hash: postrider_message::BlockHash(Default::default()) };
         let rows = [
             ("a", Some(vec![Some(1), Some(2), None])),
             ("b", Some(vec![Some(1), Some(9), None])),

@@ -340,10 +340,8 @@ impl Upstream {
         calls: &[EthCall],
     ) -> Result<Vec<Option<CallOutcome>>, UpstreamError> {
         let at = json!({ "blockHash": block });
-        let calls: Vec<_> = calls
-            .iter()
-            .map(|c| RpcCall { method: "eth_call", params: c.params(&at) })
-            .collect();
+        let calls: Vec<_> =
+            calls.iter().map(|c| RpcCall { method: "eth_call", params: c.params(&at) }).collect();
         let outcomes: Vec<_> = self.calls(&calls).await?.into_iter().map(outcome).collect();
         match outcomes.first() {
             Some(Err(error)) if outcomes.iter().all(Result::is_err) => Err(error.clone()),
@@ -467,9 +465,7 @@ fn outcome(result: CallResult) -> Result<CallOutcome, UpstreamError> {
         Ok(raw) => parse(Some(Ok(raw))).map(CallOutcome::Returned),
         Err(error) => match error.as_revert_data() {
             Some(data) => Ok(CallOutcome::Reverted(data)),
-            None if gave_up(error.code, &error.message) => {
-                Ok(CallOutcome::Reverted(Bytes::new()))
-            }
+            None if gave_up(error.code, &error.message) => Ok(CallOutcome::Reverted(Bytes::new())),
             None => Err(refused(&error)),
         },
     }
@@ -508,7 +504,10 @@ mod tests {
         for (code, message) in
             [(-32000, "header not found"), (-32000, "missing trie node"), (-32005, "limit")]
         {
-            assert!(matches!(failed(code, message), Err(UpstreamError::Refused { .. })), "{message}");
+            assert!(
+                matches!(failed(code, message), Err(UpstreamError::Refused { .. })),
+                "{message}"
+            );
         }
     }
 }

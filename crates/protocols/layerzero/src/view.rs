@@ -143,11 +143,8 @@ impl Question {
                     payloadHash: payload.0,
                 },
             ),
-            Self::Receive(call) => EthCall {
-                from: call.from,
-                value: call.value,
-                gas: Some(call.gas),
-                ..ask(
+            Self::Receive(call) => {
+                let asked = ask(
                     endpoint,
                     &EndpointV2::lzReceiveCall {
                         origin: contracts::Origin::from(call.origin),
@@ -156,8 +153,10 @@ impl Question {
                         message: call.message.clone(),
                         extraData: Bytes::new(),
                     },
-                )
-            },
+                );
+                let gas = Some(as_transaction(call.gas, &asked.data));
+                EthCall { from: call.from, value: call.value, gas, ..asked }
+            }
             Self::Vid(dvn) => ask(*dvn, &Dvn::vidCall {}),
             Self::Quorum(dvn) => ask(*dvn, &Dvn::quorumCall {}),
             Self::Signer(dvn, signer) => ask(*dvn, &Dvn::signersCall { signer: *signer }),
@@ -168,6 +167,14 @@ impl Question {
             Self::Version(library) => ask(*library, &ReceiveUln302::versionCall {}),
         }
     }
+}
+
+/// The gas limit with which a transaction of its own leaves `gas` for the call: `eth_call` counts
+/// what a transaction costs before it begins (EIP-2028, and the floor of EIP-7623).
+fn as_transaction(gas: u64, data: &[u8]) -> u64 {
+    let zeros = data.iter().filter(|byte| **byte == 0).count() as u64;
+    let tokens = zeros + 4 * (data.len() as u64 - zeros);
+    (21_000 + 4 * tokens).saturating_add(gas).max(21_000 + 10 * tokens)
 }
 
 fn ask<C: SolCall>(to: Address, call: &C) -> EthCall {
@@ -283,5 +290,18 @@ impl View {
     pub fn version(&self, library: Address) -> Option<(u64, u8, u8)> {
         let version = self.decoded::<ReceiveUln302::versionCall>(&Question::Version(library))?;
         Some((version.major, version.minor, version.endpointVersion))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_simulated_call_has_as_much_gas_as_the_real_one() {
+        assert_eq!(as_transaction(1_000, &[]), 22_000);
+        assert_eq!(as_transaction(1_000, &[0, 1]), 21_000 + 4 + 16 + 1_000);
+        assert_eq!(as_transaction(0, &[1; 100]), 21_000 + 4_000, "the floor");
+        assert_eq!(as_transaction(u64::MAX, &[1]), u64::MAX);
     }
 }
