@@ -2,10 +2,10 @@
 
 use crate::{
     context::Context,
-    planner::{failed, held, later},
+    moves::{failed, held, later, quorum_lost},
     submit::Outgoing,
 };
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, U256};
 use postrider_evm::transaction::Payload;
 use postrider_layerzero::{
     DvnAttestation, DvnTarget, NotAttestable,
@@ -254,7 +254,7 @@ async fn anchor(
 ) -> Result<AnchoredBlock, Reason> {
     let not_final = Reason::AwaitingFinality { network: source.clone(), more: 0 };
     let Some(network) = context.network(source) else { return Err(not_final) };
-    let lost = |short| crate::planner::quorum_lost(source, short);
+    let lost = |short| quorum_lost(source, short);
     let heads = network.upstreams.heads().await.map_err(lost)?;
     if heads.final_height.is_none_or(|last| last < block.height) {
         return Err(not_final);
@@ -303,18 +303,4 @@ fn batches(dvn: Address, quorum: u64, params: &[(DutyId, ExecuteParam)]) -> Vec<
             }
         })
         .collect()
-}
-
-/// A submission's id: the content of its call.
-#[must_use]
-pub fn call_id(network: &NetworkName, payload: &Payload) -> B256 {
-    postrider_message::id::content_id(
-        "postrider/submission",
-        &[
-            network.as_str().as_bytes(),
-            payload.to.as_slice(),
-            &payload.data,
-            &payload.value.to_be_bytes::<32>(),
-        ],
-    )
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     context::{Context, Network},
+    moves::quorum_lost,
     record::{block_batch, hint_batch},
 };
 use postrider_evm::{Follower, LogFilter, Step, follower::FollowError};
@@ -208,7 +209,7 @@ async fn trouble(context: &Context, network: &Network, error: &FollowError) {
     let name = &network.name;
     match error {
         FollowError::Quorum(short) => {
-            let reason = crate::planner::quorum_lost(name, *short);
+            let reason = quorum_lost(name, *short);
             context.raise(AlarmKind::QuorumLost, name, None, &reason.to_string()).await;
             if let Err(error) = context.store.set_condition(name, Some(reason)).await {
                 tracing::error!(network = %name, %error, "the condition was not recorded");

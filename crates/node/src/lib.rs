@@ -10,6 +10,7 @@ pub mod check;
 pub mod config;
 pub mod context;
 pub mod follow;
+mod moves;
 pub mod node;
 pub mod planner;
 pub mod record;

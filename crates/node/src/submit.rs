@@ -4,15 +4,17 @@
 //! again as they are. A nonce is used in order, and a transaction that waits too long is replaced
 //! by one that pays more, up to the operator's cap.
 
-use crate::{attest::call_id, context::Network};
-use alloy_primitives::{Bytes, U256};
+use crate::context::Network;
+use alloy_primitives::{B256, Bytes, U256};
 use futures::{FutureExt, future::join_all};
 use postrider_evm::{
     Fees, UpstreamError,
     transaction::{Payload, SignedTransaction, UnsignedTransaction},
     upstream::Inclusion,
 };
-use postrider_message::{BlockHash, BlockRef, DutyId, Height, Reason, TxHash, UnixMillis};
+use postrider_message::{
+    BlockHash, BlockRef, DutyId, Height, NetworkName, Reason, TxHash, UnixMillis,
+};
 use postrider_signing::TransactionKey;
 use postrider_store::{
     InFlight, NewSubmission, NewTransaction, Store, StoreError, TransactionState,
@@ -385,4 +387,17 @@ impl Submitter {
 
 fn all_not_sent(calls: Vec<Outgoing>, reason: &Reason) -> Vec<NotSent> {
     calls.into_iter().map(|call| NotSent { duties: call.duties, reason: reason.clone() }).collect()
+}
+
+/// A submission's id: the content of its call.
+fn call_id(network: &NetworkName, payload: &Payload) -> B256 {
+    postrider_message::id::content_id(
+        "postrider/submission",
+        &[
+            network.as_str().as_bytes(),
+            payload.to.as_slice(),
+            &payload.data,
+            &payload.value.to_be_bytes::<32>(),
+        ],
+    )
 }

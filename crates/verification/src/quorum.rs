@@ -191,6 +191,10 @@ impl<T> Reading<T> {
     }
 }
 
+/// What was read in answer to a list of questions, in their order; `None` where no quorum gives
+/// the same answer.
+pub type Answered<T> = Reading<Vec<Option<T>>>;
+
 /// Agrees, question by question, on what upstreams read at the block `at`; all of them must have
 /// been asked the same `count` questions for that hash. A question that no quorum answers alike is
 /// `None`: one that cannot be answered takes nothing from the others (R6).
@@ -202,7 +206,7 @@ pub fn read<T: Clone + Ord>(
     at: BlockRef,
     count: usize,
     answers: &[Answer<Vec<Option<T>>>],
-) -> Result<(Reading<Vec<Option<T>>>, Vec<UpstreamName>), Shortfall> {
+) -> Result<(Answered<T>, Vec<UpstreamName>), Shortfall> {
     let mut value = Vec::with_capacity(count);
     let mut dissenters = BTreeSet::new();
     let mut short = None;

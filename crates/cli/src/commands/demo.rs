@@ -1,6 +1,6 @@
 //! `postrider demo`.
 
-use super::devnet::{bring_up, upstream_lines};
+use super::devnet::bring_up;
 use crate::{
     failure::Failure,
     output::Output,
@@ -205,9 +205,4 @@ impl<'a> Screen<'a> {
         }
         Ok(())
     }
-}
-
-/// The upstreams of a chain of the demo: there is one node, so there is one operator.
-pub(super) fn single_upstream(chain: &Chain) -> Vec<crate::workspace::UpstreamLine> {
-    upstream_lines(&[("local", chain.url())])
 }

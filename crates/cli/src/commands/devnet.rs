@@ -1,13 +1,12 @@
 //! `postrider devnet`.
 
-use super::demo::single_upstream;
 use crate::{
     failure::Failure,
     output::{Output, table},
     workspace::{NETWORKS, PASSWORD, UpstreamLine, Workspace, plan},
 };
 use clap::{Args, Subcommand};
-use postrider_devnet::{Devnet as Chains, DevnetPlan};
+use postrider_devnet::{Chain, Devnet as Chains, DevnetPlan};
 use std::{
     path::{Path, PathBuf},
     time::Duration,
@@ -114,19 +113,16 @@ pub async fn bring_up(
     wanted.detached = detached;
     let chains = Chains::up(&wanted, output).await?;
     let described: Vec<_> =
-        chains.chains().iter().map(|c| (c.deployment().clone(), single_upstream(c))).collect();
+        chains.chains().iter().map(|c| (c.deployment().clone(), vec![only_upstream(c)])).collect();
     workspace.write_config(&described)?;
     Ok(chains)
 }
 
-/// Upstreams for a configuration, each with an operator of its own.
-#[must_use]
-pub fn upstream_lines(urls: &[(&str, &str)]) -> Vec<UpstreamLine> {
-    urls.iter()
-        .map(|(name, url)| UpstreamLine {
-            name: (*name).to_owned(),
-            operator: format!("{name}-operator"),
-            url: (*url).to_owned(),
-        })
-        .collect()
+/// The one upstream that a chain of the development network has.
+fn only_upstream(chain: &Chain) -> UpstreamLine {
+    UpstreamLine {
+        name: "local".to_owned(),
+        operator: "local-operator".to_owned(),
+        url: chain.url().to_owned(),
+    }
 }

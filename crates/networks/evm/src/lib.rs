@@ -2,12 +2,13 @@
 //! Knows no protocol and no storage.
 //!
 //! [`rpc`] speaks JSON-RPC to one URL, with bounds; [`upstream`] asks one node typed questions and
-//! remembers its health; [`upstreams`] asks all of them and lets a quorum answer; [`follower`]
+//! keeps its [`health`]; [`upstreams`] asks all of them and lets a quorum answer; [`follower`]
 //! walks the chain from anchor to anchor; [`fees`] and [`transaction`] price, sign and read
 //! transactions.
 
 pub mod fees;
 pub mod follower;
+pub mod health;
 pub mod json;
 pub mod rpc;
 pub mod transaction;

@@ -1,6 +1,7 @@
 //! One RPC node of a network: typed questions, and what is remembered of its health.
 
 use crate::{
+    health::{Health, HealthReport},
     json::{JsonBlock, JsonReceipt},
     rpc::{CallResult, RpcCall, RpcClient, UpstreamError, refused},
 };
@@ -18,11 +19,6 @@ use std::{
 };
 
 pub use crate::rpc::RpcLimits as UpstreamLimits;
-
-/// How long an upstream that failed is left alone: doubled with each failure, to this at most.
-const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
-/// How long an upstream that contradicted the quorum is not listened to.
-pub const QUARANTINE: Duration = Duration::from_secs(60);
 
 /// A call to a contract that changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,32 +104,6 @@ pub struct Inclusion {
     pub logs: Vec<postrider_verification::evm::ReceiptLog>,
 }
 
-#[derive(Debug, Default)]
-struct Health {
-    failures: u32,
-    rest_until: Option<Instant>,
-    quarantined_until: Option<Instant>,
-    last_error: Option<UpstreamError>,
-    height: Option<Height>,
-    /// Smoothed time of an answer.
-    latency: Duration,
-}
-
-/// An upstream's health, for people.
-#[derive(Debug, Clone)]
-pub struct HealthReport {
-    /// The highest block it told of.
-    pub height: Option<Height>,
-    /// Smoothed time of an answer.
-    pub latency: Duration,
-    /// Whether it contradicted the quorum lately.
-    pub quarantined: bool,
-    /// Failures in a row.
-    pub failures: u32,
-    /// The last failure's text, without URL or key.
-    pub last_error: Option<String>,
-}
-
 /// One RPC node of a network.
 #[derive(Debug)]
 pub struct Upstream {
@@ -189,54 +159,23 @@ impl Upstream {
     /// Its health.
     #[must_use]
     pub fn report(&self) -> HealthReport {
-        let health = self.health();
-        HealthReport {
-            height: health.height,
-            latency: health.latency,
-            quarantined: health.quarantined_until.is_some_and(|t| t > Instant::now()),
-            failures: health.failures,
-            last_error: health.last_error.as_ref().map(ToString::to_string),
-        }
+        self.health().report()
     }
 
     /// Whether it is asked at all now: it is neither in quarantine nor resting after failures.
     #[must_use]
     pub fn is_usable(&self) -> bool {
-        let (health, now) = (self.health(), Instant::now());
-        health.rest_until.is_none_or(|t| t <= now)
-            && health.quarantined_until.is_none_or(|t| t <= now)
+        self.health().is_usable()
     }
 
     /// Puts it in quarantine; true if it was not in it already.
     pub(crate) fn quarantine(&self) -> bool {
-        let mut health = self.health();
-        let now = Instant::now();
-        let fresh = health.quarantined_until.is_none_or(|t| t <= now);
-        health.quarantined_until = Some(now + QUARANTINE);
-        fresh
+        self.health().quarantine()
     }
 
     /// What orders upstreams from the best to ask to the worst: failing ones last, then slow ones.
     pub(crate) fn preference(&self) -> (u32, Duration) {
-        let health = self.health();
-        (health.failures, health.latency)
-    }
-
-    fn note<T>(&self, started: Instant, result: &Result<T, UpstreamError>) {
-        let mut health = self.health();
-        match result {
-            Ok(_) | Err(UpstreamError::Missing(_) | UpstreamError::Refused { .. }) => {
-                health.failures = 0;
-                health.rest_until = None;
-                health.latency = (health.latency * 7 + started.elapsed()) / 8;
-            }
-            Err(error) => {
-                health.failures = health.failures.saturating_add(1);
-                let wait = Duration::from_millis(250) * 2u32.pow(health.failures.min(8) - 1);
-                health.rest_until = Some(Instant::now() + wait.min(LONGEST_BACKOFF));
-                health.last_error = Some(error.clone());
-            }
-        }
+        self.health().preference()
     }
 
     /// Makes calls; before the first, asks which chain it serves, and again after every failure,
@@ -247,7 +186,7 @@ impl Upstream {
         if matches!(&result, Err(e) if !matches!(e, UpstreamError::Refused { .. })) {
             self.chain_checked.store(false, Ordering::Relaxed);
         }
-        self.note(started, &result);
+        self.health().note(started.elapsed(), &result);
         result
     }
 
@@ -298,7 +237,7 @@ impl Upstream {
             Some(_) => Some(Height(block(results.next())?.header.number)),
             None => None,
         };
-        self.health().height = Some(Height(latest.header.number));
+        self.health().reached(Height(latest.header.number));
         Ok((latest, tagged))
     }
 

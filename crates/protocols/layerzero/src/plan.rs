@@ -325,3 +325,6 @@ fn message_bytes(message: &Message) -> Option<Bytes> {
 fn lower_nonce(nonce: u64) -> MessageNonce {
     MessageNonce(nonce)
 }
+
+#[cfg(test)]
+mod tests;
