@@ -6,7 +6,7 @@ use postrider_verification::Shortfall;
 
 /// The reason that stands for a missing quorum.
 #[must_use]
-pub fn quorum_lost(network: &NetworkName, short: Shortfall) -> Reason {
+pub(crate) fn quorum_lost(network: &NetworkName, short: Shortfall) -> Reason {
     Reason::QuorumLost {
         network: network.clone(),
         agreeing: short.agreeing,
@@ -17,7 +17,7 @@ pub fn quorum_lost(network: &NetworkName, short: Shortfall) -> Reason {
 
 /// When to try again after so many attempts: 2 s, then twice as long each time, 10 minutes at most.
 #[must_use]
-pub fn retry_at(now: UnixMillis, attempts: u32) -> UnixMillis {
+pub(crate) fn retry_at(now: UnixMillis, attempts: u32) -> UnixMillis {
     let wait = 2_000u64.saturating_mul(1 << attempts.min(9)).min(600_000);
     UnixMillis(now.0.saturating_add(wait))
 }
