@@ -81,3 +81,20 @@ async fn r6_r_a_message_that_fails_holds_up_no_other() {
     })
     .await;
 }
+
+/// A message that brings coins to an account beside its receiver.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_native_drop_arrives_with_its_message() {
+    let world = World::started(Setup::default()).await;
+    let (alpha, beta) = (world.alpha(), world.beta());
+    let account = alloy_primitives::Address::repeat_byte(0x77);
+    let options = OptionsBuilder::new()
+        .lz_receive(200_000, 0)
+        .native_drop(12_345, account.into())
+        .build()
+        .unwrap();
+    alpha.apps().send_mock(beta.deployment().eid, "with coins", &options).await.unwrap();
+    assert_executed(&world.nodes[0].settled(1).await, 1);
+    let balance = beta.rpc().balance(account).await.unwrap();
+    assert_eq!(balance, alloy_primitives::U256::from(12_345));
+}

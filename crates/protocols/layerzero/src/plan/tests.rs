@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    contracts::{self, Dvn, EndpointV2, OApp},
+    contracts::{self, EndpointV2},
     deployment::Deployments,
     wire::{Address32, Eid, OptionsBuilder, PacketNonce},
 };
@@ -336,18 +336,35 @@ fn the_gas_asked_for_reaches_the_receiver() {
     assert!(payload.gas_limit > inner * 64 / 63);
     assert_eq!(payload.value, U256::ZERO);
     assert_eq!(call.executionParams.message, Bytes::from_static(b"hello"));
-    let _ = (Dvn::vidCall::SELECTOR, OApp::nextNonceCall::SELECTOR);
+}
+
+/// Class (e): the value sent is what the options ask for, to the wei.
+#[test]
+fn e_value_and_native_drops_are_sent_along_to_the_wei() {
+    let hash = B256::from(message(options()).payload.hash().0);
+    let ready = Chain { committed: hash, inbound: NONCE, ..Chain::default() };
+    let options = OptionsBuilder::new()
+        .lz_receive(100_000, 7)
+        .native_drop(11, Address32::from(OAPP))
+        .native_drop(13, Address32::from(DVN))
+        .build()
+        .unwrap();
+    let facts = [record(Fact::Committed)];
+    let action = decide_with(DutyKind::Execute, 9, &facts, options, &ready);
+    let Action::Send(payload) = action else { panic!("{action:?}") };
+    assert_eq!(payload.value, U256::from(31));
+    let call = contracts::Executor::nativeDropAndExecute302Call::abi_decode(&payload.data).unwrap();
+    let drops: Vec<_> = call.nativeDropParams.iter().map(|d| (d.receiver, d.amount)).collect();
+    assert_eq!(drops, [(OAPP, U256::from(11)), (DVN, U256::from(13))]);
 }
 
 #[test]
 fn what_options_ask_beyond_our_means_is_held_with_the_reason() {
-    let drop = OptionsBuilder::new()
-        .lz_receive(1, 0)
-        .native_drop(1, Address32::from(OAPP))
-        .build()
-        .unwrap();
+    let compose = OptionsBuilder::new().lz_receive(1, 0).compose(0, 1, 0).build().unwrap();
+    let nobody = Address32(B256::repeat_byte(0xff));
+    let drop = OptionsBuilder::new().lz_receive(1, 0).native_drop(1, nobody).build().unwrap();
     let huge = OptionsBuilder::new().lz_receive(u128::MAX, 0).build().unwrap();
-    for options in [drop, huge, Bytes::new(), Bytes::from_static(&[9, 9, 9])] {
+    for options in [compose, drop, huge, Bytes::new(), Bytes::from_static(&[9, 9, 9])] {
         let facts = [record(Fact::Committed)];
         let action = decide_with(DutyKind::Execute, 9, &facts, options, &Chain::default());
         assert!(matches!(action, Action::Become(DutyState::Held(_))), "{action:?}");
