@@ -3,13 +3,13 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint fmt licences advisories doc
+.PHONY: help setup build demo test lint fmt licences advisories doc break-rules
 
 # `source` after the set-up: it may have installed the linker or the tools.
 ENV := source scripts/env &&
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Install what the tests need, and say what is missing
 	@scripts/setup
@@ -43,3 +43,7 @@ advisories: ## Known vulnerabilities of dependencies (fetches the RustSec databa
 
 doc: ## The code's documentation (target/doc)
 	@$(ENV) cargo doc --locked --workspace --no-deps
+
+break-rules: ## Break each rule once, and see that the test that names it fails
+	@scripts/setup --build
+	@$(ENV) scripts/break-rules $(ARGS)
