@@ -1,7 +1,7 @@
 //! Compares the configuration with what the networks say.
 //!
-//! In the order of a message's way: [`upstreams`] asks whether the networks can be heard and their
-//! blocks proven, [`keys`] whether the keys can be used, [`contracts`] whether the contracts are
+//! In the order of a message's way: `upstreams` asks whether the networks can be heard and their
+//! blocks proven, `keys` whether the keys can be used, `contracts` whether the contracts are
 //! those the file takes them for, and take us for what the file says we are.
 
 mod contracts;
