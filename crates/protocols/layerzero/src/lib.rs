@@ -3,7 +3,7 @@
 //!
 //! The crate does no I/O: bytes and logs in, typed values, decisions and call data out. In a
 //! message's order: [`wire`] and [`events`] read what was said, [`deployment`] knows who may say
-//! it, [`decode`] makes messages and facts of it; [`view`] asks the destination and [`plan`]
+//! it, [`decode`] makes messages and facts of it; [`view`] asks the destination and [`mod@plan`]
 //! decides what to do; [`attestation`] and [`dvn`] put a DVN's word in its contract's form.
 
 pub mod attestation;
