@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test lint fmt licences advisories doc break-rules
+.PHONY: help setup build demo test lint fmt licences advisories contracts doc break-rules
 
 # `source` after the set-up: it may have installed the linker or the tools.
 ENV := source scripts/env &&
@@ -40,6 +40,10 @@ licences: ## Licences, banned crates and sources of all dependencies
 advisories: ## Known vulnerabilities of dependencies (fetches the RustSec database from GitHub)
 	@scripts/setup
 	@$(ENV) cargo deny --locked check advisories
+
+contracts: ## Compile our own contracts into contracts/out-abi, and test them
+	@contracts/build
+	@contracts/test
 
 doc: ## The code's documentation (target/doc)
 	@$(ENV) cargo doc --locked --workspace --no-deps

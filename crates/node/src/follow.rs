@@ -100,7 +100,10 @@ async fn first_cursor(
 impl Task {
     /// One look at the hint and one step on the durable way; whether the durable way moved.
     async fn tick(&mut self) -> Result<bool, FollowStopped> {
-        self.hint().await?;
+        let news = self.hint().await?;
+        if !news && !self.in_trouble && !self.follower.may_step(self.cursor.tip.height) {
+            return Ok(false);
+        }
         let step = self.follower.step(&self.cursor.recent).await;
         for alarm in self.network.upstreams.take_alarms() {
             self.context.keep(alarm).await;
@@ -122,7 +125,8 @@ impl Task {
         }
     }
 
-    async fn hint(&mut self) -> Result<(), FollowStopped> {
+    /// Looks ahead; false only if the best upstream has nothing new.
+    async fn hint(&mut self) -> Result<bool, FollowStopped> {
         match self.follower.hint(self.cursor.tip.height).await {
             Ok(Some(hints)) => {
                 let to = hints.to;
@@ -133,10 +137,10 @@ impl Task {
                     self.context.wake_all();
                 }
             }
-            Ok(None) => {}
+            Ok(None) => return Ok(false),
             Err(error) => tracing::debug!(network = %self.network.name, %error, "no hint"),
         }
-        Ok(())
+        Ok(true)
     }
 
     async fn take(&mut self, step: Step) -> Result<bool, FollowStopped> {

@@ -79,13 +79,29 @@ impl Planner {
         }
         self.without_effect(&open, now).await?;
         open.retain(|o| !matches!(o.duty.state, DutyState::Submitted(_)));
-        let jobs: Vec<Job<'_>> = open.iter().map(|o| self.job(o)).collect();
+        let jobs = self.jobs(&open, self.submitter.room().await?);
         let view = match self.view(&jobs).await {
             Ok(view) => view,
             Err(short) => return self.wait_for_quorum(&open, short, now).await,
         };
         let decisions = plan(&jobs, &view, &self.deployment);
         self.carry_out(&open, decisions, &view, now).await
+    }
+
+    /// The jobs to plan now: those that would each need a transaction only as far as there is room
+    /// for them, so that nothing is asked of the destination before its answer is of use.
+    fn jobs<'a>(&self, open: &'a [OpenDuty], mut room: usize) -> Vec<Job<'a>> {
+        let takes_room = |job: &Job<'_>| job.duty.kind != DutyKind::Attest && !job.is_too_early();
+        let jobs = open.iter().map(|open| self.job(open));
+        jobs.filter(|job| {
+            if !takes_room(job) {
+                return true;
+            }
+            let fits = room > 0;
+            room = room.saturating_sub(1);
+            fits
+        })
+        .collect()
     }
 
     fn job<'a>(&self, open: &'a OpenDuty) -> Job<'a> {

@@ -23,9 +23,12 @@ use std::{collections::HashMap, sync::Arc};
 use tokio::sync::Mutex;
 
 /// The most transactions of one account on their way at once: nodes keep few more.
-const MAX_IN_FLIGHT: usize = 64;
-/// A transaction not included after this time is broadcast again, and after twice that replaced.
-const REBROADCAST_MILLIS: u64 = 6_000;
+const MAX_IN_FLIGHT: usize = 100;
+/// A transaction not included after so many times the network's poll interval is broadcast again;
+/// nodes drop transactions in silence.
+const REBROADCAST_POLLS: u32 = 10;
+/// A transaction not included after so many times as long is replaced by one that pays more.
+const REPLACE_AFTER: u64 = 6;
 
 /// A call that is to be sent, and the duties it is for.
 #[derive(Debug, Clone)]
@@ -83,6 +86,14 @@ impl Submitter {
         self.store.in_flight(&self.network.name, &self.signer).await
     }
 
+    /// How many more transactions may be on their way.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn room(&self) -> Result<usize, StoreError> {
+        Ok(MAX_IN_FLIGHT.saturating_sub(self.in_flight().await?.len()))
+    }
+
     /// Sends calls, in their order. Each is on disk before anything is broadcast. Gives back those
     /// that could not be sent, with the reason.
     ///
@@ -90,8 +101,7 @@ impl Submitter {
     /// [`StoreError`].
     pub async fn send(&self, calls: Vec<Outgoing>) -> Result<Vec<NotSent>, StoreError> {
         let mut account = self.account.lock().await;
-        let waiting = self.in_flight().await?.len();
-        let room = MAX_IN_FLIGHT.saturating_sub(waiting);
+        let room = self.room().await?;
         let mut calls = calls.into_iter();
         let now: Vec<Outgoing> = calls.by_ref().take(room).collect();
         // What finds no room stays as it is, and is planned again when there is.
@@ -297,11 +307,18 @@ impl Submitter {
         Ok(())
     }
 
+    /// How long a transaction may take before it is broadcast again, in milliseconds.
+    fn patience_millis(&self) -> u64 {
+        let wait = self.network.config.poll * REBROADCAST_POLLS;
+        u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).clamp(2_000, 30_000)
+    }
+
     /// Broadcasts again what was not included in time, or was in a block that is gone; replaces
     /// what waits longer; gives up what lost its nonce to a stranger.
     async fn push(&self, account: &mut Account, waiting: Vec<InFlight>) -> Result<(), StoreError> {
         let now = UnixMillis::now();
         let durable = self.network.progress.borrow().durable;
+        let patience = self.patience_millis();
         let is_lost = |t: &InFlight| match t.included {
             Some(block) => block.height <= durable,
             None => true,
@@ -311,7 +328,7 @@ impl Submitter {
             .filter(|t| {
                 let last = account.broadcast_at.get(&t.hash).copied();
                 // Never broadcast by this process: a restart's first duty.
-                is_lost(t) && last.is_none_or(|at| now.0.saturating_sub(at.0) > REBROADCAST_MILLIS)
+                is_lost(t) && last.is_none_or(|at| now.0.saturating_sub(at.0) > patience)
             })
             .collect();
         if overdue.is_empty() {
@@ -328,8 +345,11 @@ impl Submitter {
                 continue;
             }
             let age = now.0.saturating_sub(transaction.recorded_at.0);
-            let replacement =
-                if age > 2 * REBROADCAST_MILLIS { self.replace(&transaction).await? } else { None };
+            let replacement = if age > REPLACE_AFTER * patience {
+                self.replace(&transaction).await?
+            } else {
+                None
+            };
             again.push(replacement.unwrap_or_else(|| SignedTransaction {
                 hash: transaction.hash,
                 raw: transaction.raw.clone().into(),

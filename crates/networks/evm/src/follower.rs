@@ -9,7 +9,7 @@
 use crate::{
     rpc::UpstreamError,
     upstream::Upstream,
-    upstreams::{Heads, Upstreams},
+    upstreams::{Finality, Heads, Upstreams},
 };
 use alloy_primitives::{Address, B256, Bytes};
 use futures::FutureExt;
@@ -27,6 +27,8 @@ use std::{
 pub const MAX_STEP: u64 = 500;
 /// The most blocks the hint looks at in one go.
 pub const MAX_HINT: u64 = 128;
+/// After so many looks that show nothing new, all upstreams are asked all the same.
+const IDLE_LOOKS: u32 = 20;
 /// The most blocks whose receipts are kept for the durable way.
 const MAX_CACHED: usize = 256;
 
@@ -141,6 +143,8 @@ pub struct Follower {
     order: VecDeque<B256>,
     /// The newest headers that the hint saw, ascending and chained.
     recent: VecDeque<ClaimedHeader>,
+    /// Looks in a row that showed nothing new.
+    idle: u32,
 }
 
 impl Follower {
@@ -153,6 +157,7 @@ impl Follower {
             receipts: HashMap::new(),
             order: VecDeque::new(),
             recent: VecDeque::new(),
+            idle: 0,
         }
     }
 
@@ -168,6 +173,24 @@ impl Follower {
         };
         let height = height.map_or(last, |h| h.min(last));
         Ok(Some(self.upstreams.anchor_final(height, &heads).await?.block()))
+    }
+
+    /// Whether a step may lead on although no new block was seen: where finality is not counted in
+    /// blocks, where nothing was seen yet, or where blocks seen are final by now and not passed. It
+    /// also says so now and then, for an upstream that stands still is not to be believed.
+    pub fn may_step(&mut self, cursor: Height) -> bool {
+        self.idle = self.idle.saturating_add(1);
+        let behind = match (self.upstreams.finality(), self.recent.back()) {
+            (Finality::Confirmations(n), Some(seen)) => {
+                seen.header.number.saturating_sub(n) > cursor.0
+            }
+            _ => true,
+        };
+        let due = behind || self.idle >= IDLE_LOOKS;
+        if due {
+            self.idle = 0;
+        }
+        due
     }
 
     /// Goes on from the cursor `recent` (newest first, never empty) as far as blocks are final, but

@@ -43,6 +43,14 @@ pub struct Job<'a> {
     pub min_confirmations: Confirmations,
 }
 
+impl Job<'_> {
+    /// Whether what is known already shows that it cannot go yet.
+    #[must_use]
+    pub fn is_too_early(&self) -> bool {
+        too_early(self).is_some()
+    }
+}
+
 /// What becomes of a duty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
