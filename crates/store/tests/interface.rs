@@ -1,6 +1,8 @@
 //! R7, held by the shape of the program: whoever can open a database transaction cannot talk to a
 //! network, and the other way round.
 
+#![allow(clippy::unwrap_used)]
+
 use std::{fs, path::Path};
 
 /// Every Rust source below `folder`, with its path.
