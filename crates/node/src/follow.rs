@@ -65,7 +65,13 @@ pub async fn follow(
     task.publish(None);
     loop {
         // A tick is not cancelled half-way: what it records, it records whole.
-        let moved = task.tick().await?;
+        let moved = match task.tick().await {
+            Ok(moved) => moved,
+            Err(FollowStopped::Store(error)) if !matches!(error, StoreError::Corrupt { .. }) => {
+                task.start_over(&error).await
+            }
+            Err(stopped) => return Err(stopped),
+        };
         let pause = if moved { Duration::ZERO } else { task.network.config.poll };
         if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return Ok(());
@@ -98,6 +104,17 @@ async fn first_cursor(
 }
 
 impl Task {
+    /// What the store refused, such as a write to a full disk, happened not at all: the next tick
+    /// begins again from the cursor that the store has.
+    async fn start_over(&mut self, error: &StoreError) -> bool {
+        tracing::error!(network = %self.network.name, %error, "following is delayed");
+        if let Ok(Some(cursor)) = self.context.store.cursor(&self.network.name).await {
+            self.cursor = cursor;
+        }
+        tokio::time::sleep(PAUSE).await;
+        false
+    }
+
     /// One look at the hint and one step on the durable way; whether the durable way moved.
     async fn tick(&mut self) -> Result<bool, FollowStopped> {
         let news = self.hint().await?;

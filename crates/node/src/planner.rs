@@ -52,15 +52,16 @@ impl Planner {
     /// Plans until cancelled.
     ///
     /// # Errors
-    /// [`StoreError`] that trying again will not mend.
+    /// [`StoreError::Corrupt`]: trying again will not mend it.
     pub async fn run(self, stop: CancellationToken) -> Result<(), StoreError> {
         loop {
             match self.round().await {
                 Ok(()) => {}
-                Err(error) if error.is_retryable() => {
-                    tracing::warn!(network = %self.network.name, %error, "planning is delayed");
+                Err(error @ StoreError::Corrupt { .. }) => return Err(error),
+                // R6: whatever else the store refuses concerns one round of one network.
+                Err(error) => {
+                    tracing::error!(network = %self.network.name, %error, "planning is delayed");
                 }
-                Err(error) => return Err(error),
             }
             let woken = tokio::time::timeout(LOOK_AGAIN, self.network.work.notified());
             if stop.run_until_cancelled(woken).await.is_none() {

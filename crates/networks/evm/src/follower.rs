@@ -28,7 +28,7 @@ pub const MAX_STEP: u64 = 500;
 /// The most blocks the hint looks at in one go.
 pub const MAX_HINT: u64 = 128;
 /// After so many looks that show nothing new, all upstreams are asked all the same.
-const IDLE_LOOKS: u32 = 20;
+const IDLE_LOOKS: u32 = 5;
 /// The most blocks whose receipts are kept for the durable way.
 const MAX_CACHED: usize = 256;
 
