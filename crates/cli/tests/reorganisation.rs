@@ -5,7 +5,7 @@
 
 mod support;
 
-use postrider_message::{Fact, MessageStatus};
+use postrider_message::{AlarmKind, Fact, MessageStatus};
 use postrider_store::Store;
 use support::{Setup, World, assert_executed, rows, until};
 
@@ -59,4 +59,49 @@ async fn r9_a_message_that_moves_to_another_block_is_delivered_once() {
     let detail = store.message(first.id).await.unwrap().unwrap();
     let now = detail.facts.iter().find(|r| matches!(r.fact, Fact::Sent)).unwrap();
     assert_ne!(now.observation.block, sent.observation.block, "it stands in another block");
+}
+
+/// R9, class (g): a block that was final for us is replaced after we had signed for a message in
+/// it. What came from it is taken back, and that it was signed is an alarm.
+#[tokio::test(flavor = "multi_thread")]
+async fn r9_g_a_signed_message_that_is_reorganised_is_an_alarm() {
+    let world = World::started(Setup::default()).await;
+    let node = &world.nodes[0];
+    world.say("signed for").await;
+    let all = node.settled(1).await;
+    let store = node.store().await;
+    let sent = store.message(all[0].id).await.unwrap().unwrap().facts.remove(0);
+
+    let height = world.alpha().rpc().block_number().await.unwrap();
+    let depth = height - sent.observation.block.height.0 + 1;
+    world.alpha().rpc().reorg(depth).await.unwrap();
+    until("the alarm is raised", node, || async {
+        let alarms = store.alarms(50).await.unwrap();
+        alarms
+            .iter()
+            .any(|a| a.kind == AlarmKind::SignedThenReorganised && a.message == Some(all[0].id))
+    })
+    .await;
+    let detail = store.message(all[0].id).await.unwrap().unwrap();
+    assert!(!detail.facts.iter().any(|r| matches!(r.fact, Fact::Sent)), "{detail:?}");
+    assert_ne!(detail.row.standing.status, MessageStatus::Settled);
+
+    // What was delivered at that nonce is not what the source says now: the new message is neither
+    // taken for delivered nor attested, although its nonce was executed.
+    world.say("another text").await;
+    until("the new message is proven", node, || async {
+        rows(&store)
+            .await
+            .iter()
+            .any(|row| row.id != all[0].id && row.standing.status == MessageStatus::Verified)
+    })
+    .await;
+    let height = world.beta().rpc().block_number().await.unwrap();
+    until("beta has gone on", node, || async {
+        world.beta().rpc().block_number().await.unwrap() > height + 4
+    })
+    .await;
+    let new = rows(&store).await.into_iter().find(|row| row.id != all[0].id).unwrap();
+    assert_eq!(new.standing.status, MessageStatus::Verified, "{new:?}");
+    assert_eq!(new.standing.outcome, None);
 }

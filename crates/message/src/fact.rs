@@ -131,3 +131,71 @@ impl FactRecord {
         (self.observation.block.height.0, self.observation.index)
     }
 }
+
+/// Whether `record` concerns the message with this payload, given everything known about its place
+/// on the lane.
+///
+/// A fact that names its payload concerns that one only. That a nonce was executed, consumed or
+/// cleared concerns the payload that was committed there last: after a reorganisation of the source
+/// another message can stand at the same nonce, to which nothing happened.
+#[must_use]
+pub fn concerns<'a>(
+    record: &FactRecord,
+    payload: PayloadHash,
+    at_place: impl Iterator<Item = &'a FactRecord>,
+) -> bool {
+    if let Some(named) = record.subject.payload {
+        return named == payload;
+    }
+    if !matches!(record.fact, Fact::Executed | Fact::Consumed | Fact::Cleared) {
+        return true;
+    }
+    at_place
+        .filter(|r| matches!(r.fact, Fact::Committed))
+        .filter(|r| r.observation.network == record.observation.network)
+        .filter(|r| r.position() <= record.position())
+        .max_by_key(|r| r.position())
+        .and_then(|committed| committed.subject.payload)
+        .is_none_or(|committed| committed == payload)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::{BlockHash, Height};
+    use alloy_primitives::B256;
+
+    fn record(fact: Fact, payload: Option<u8>, index: u64) -> FactRecord {
+        FactRecord {
+            subject: Subject {
+                lane: LaneId(B256::ZERO),
+                nonce: MessageNonce(1),
+                payload: payload.map(|p| PayloadHash(B256::repeat_byte(p))),
+            },
+            fact,
+            observation: Observation {
+                network: "beta".parse().unwrap(),
+                block: BlockRef { height: Height(1), hash: BlockHash(B256::ZERO) },
+                index,
+                transaction: TxHash(B256::ZERO),
+            },
+            certainty: Certainty::Verified,
+            at: UnixMillis(0),
+        }
+    }
+
+    /// Class (d): what happened to one payload at a nonce did not happen to another.
+    #[test]
+    fn r9_d_an_execution_concerns_the_payload_that_was_committed() {
+        let (ours, theirs) = (PayloadHash(B256::repeat_byte(1)), PayloadHash(B256::repeat_byte(2)));
+        let executed = record(Fact::Executed, None, 5);
+        let committed = [record(Fact::Committed, Some(1), 4), record(Fact::Committed, Some(2), 6)];
+        assert!(concerns(&executed, ours, committed.iter()));
+        assert!(!concerns(&executed, theirs, committed.iter()));
+        // Where no commitment is known, nothing contradicts it.
+        assert!(concerns(&executed, theirs, [].iter()));
+        // A skipped nonce was never committed: it concerns whatever stands there.
+        let skipped = record(Fact::Skipped, None, 5);
+        assert!(concerns(&skipped, theirs, committed.iter()));
+    }
+}

@@ -185,9 +185,8 @@ pub(super) async fn open(
     let open = order.into_iter().filter_map(|(place, _, id, message)| {
         let message = messages.get(&message)?.clone();
         let payload = message.payload.hash();
-        let known = facts.get(&place).map(Vec::as_slice).unwrap_or_default().iter();
-        let facts =
-            known.filter(|(_, r)| facts::concerns(r, payload)).map(|(_, r)| r.clone()).collect();
+        let known = facts.get(&place).map(Vec::as_slice).unwrap_or_default();
+        let facts = facts::about(known, payload).into_iter().map(|(_, r)| r).collect();
         Some(OpenDuty { duty: duties.remove(&id)?, message, facts })
     });
     Ok(open.collect())

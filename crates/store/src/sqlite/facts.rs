@@ -166,9 +166,14 @@ pub(super) fn push_places(query: &mut QueryBuilder<Sqlite>, places: &[&Place]) {
     });
 }
 
-/// The facts about exactly this payload or about whatever stands at its place.
-pub(super) fn concerns(record: &FactRecord, payload: postrider_message::PayloadHash) -> bool {
-    record.subject.payload.is_none_or(|named| named == payload)
+/// Those of all facts at a place that concern the message with this payload.
+pub(super) fn about(
+    at_place: &[(B256, FactRecord)],
+    payload: postrider_message::PayloadHash,
+) -> Vec<(B256, FactRecord)> {
+    let all = || at_place.iter().map(|(_, record)| record);
+    let about = |r: &FactRecord| postrider_message::fact::concerns(r, payload, all());
+    at_place.iter().filter(|(_, record)| about(record)).cloned().collect()
 }
 
 /// Removes the hints of a network from `from` to `to`, except those in `keep`.

@@ -131,12 +131,12 @@ pub(super) async fn detail(
     let place = (row.lane_id, row.nonce);
     let payload = message.payload.hash();
     let facts = facts::at_places(conn, &BTreeSet::from([place])).await?.remove(&place);
-    let facts = facts.unwrap_or_default().into_iter().map(|(_, record)| record);
+    let facts = facts::about(&facts.unwrap_or_default(), payload);
     let duties = duties::of_messages(conn, &[id]).await?.remove(&id).unwrap_or_default();
     let duties: Vec<Duty> = duties.into_iter().map(|(_, duty)| duty).collect();
     Ok(Some(MessageDetail {
         row,
-        facts: facts.filter(|record| facts::concerns(record, payload)).collect(),
+        facts: facts.into_iter().map(|(_, record)| record).collect(),
         duties,
         transactions: flight::of_message(conn, id).await?,
         history: settle::history(conn, id, MAX_LOOK).await?,

@@ -78,11 +78,11 @@ pub(super) async fn follow(
         let ours = flight::ours(conn, &hashes).await?;
         let mut history = Vec::new();
         for message in messages {
-            let about = |r: &FactRecord| facts::concerns(r, message.payload);
+            let names = |r: &FactRecord| r.subject.payload.is_none_or(|p| p == message.payload);
             let known = known.get(&message.place).map(Vec::as_slice).unwrap_or_default();
-            let known = known.iter().filter(|(_, r)| about(r)).cloned().collect::<Vec<_>>();
+            let known = facts::about(known, message.payload);
             let lost = lost.get(&message.place).map(Vec::as_slice).unwrap_or_default();
-            let lost = lost.iter().copied().filter(|r| about(r)).collect::<Vec<_>>();
+            let lost = lost.iter().copied().filter(|r| names(r)).collect::<Vec<_>>();
             let mut owed = duties.remove(&message.id).unwrap_or_default();
             if lost.iter().any(|r| r.fact == Fact::Sent) && owed.iter().any(attested) {
                 done.signed.push(message.id);
