@@ -1,19 +1,26 @@
 //! The commands.
 
+pub mod bench;
 pub mod check;
+pub mod completions;
 pub mod demo;
 pub mod devnet;
+pub mod ibc;
 pub mod init;
 pub mod keys;
+pub mod layerzero;
 pub mod look;
+pub mod pathway;
 pub mod send;
 pub mod start;
+pub mod steer;
 
 use crate::{failure::Failure, output::Output};
 use clap::{Args, Subcommand};
+use postrider_message::{Lane, MessageId};
 use postrider_node::{Config, node::store_path};
 use postrider_signing::Password;
-use postrider_store::SqliteStore;
+use postrider_store::{Found, FoundLanes, SqliteStore, Store};
 use std::path::PathBuf;
 
 /// What to do.
@@ -39,6 +46,29 @@ pub enum Command {
     Trace(look::Trace),
     /// List messages.
     Messages(look::Messages),
+    /// List lanes.
+    Lanes(look::Lanes),
+    /// Stop planning and signing for a lane.
+    Pause(steer::Pause),
+    /// Let a paused lane go on.
+    Resume(steer::Resume),
+    /// Hold a message back.
+    Hold(steer::Hold),
+    /// Let a held message go on.
+    Release(steer::Release),
+    /// Try a message again at once.
+    Retry(steer::Retry),
+    /// What is LayerZero's own: make contracts, inspect pathways.
+    #[command(subcommand, name = "layerzero")]
+    LayerZero(layerzero::LayerZero),
+    /// What is IBC's own: make paths, send tokens.
+    #[command(subcommand)]
+    Ibc(ibc::Ibc),
+    /// Measure how fast, and at what cost, messages are carried.
+    #[command(subcommand)]
+    Bench(bench::Bench),
+    /// Print completions for a shell.
+    Completions(completions::Completions),
 }
 
 impl Command {
@@ -50,13 +80,23 @@ impl Command {
         match self {
             Self::Demo(command) => command.run(output).await,
             Self::Devnet(command) => command.run(output).await,
-            Self::Init(command) => command.run(output),
+            Self::Init(command) => command.run(output).await,
             Self::Check(command) => command.run(output).await,
             Self::Keys(command) => command.run(output).await,
             Self::Start(command) => command.run(output).await,
             Self::Send(command) => command.run(output).await,
             Self::Trace(command) => command.run(output).await,
             Self::Messages(command) => command.run(output).await,
+            Self::Lanes(command) => command.run(output).await,
+            Self::Pause(command) => command.run(output).await,
+            Self::Resume(command) => command.run(output).await,
+            Self::Hold(command) => command.run(output).await,
+            Self::Release(command) => command.run(output).await,
+            Self::Retry(command) => command.run(output).await,
+            Self::LayerZero(command) => command.run(output).await,
+            Self::Ibc(command) => command.run(output).await,
+            Self::Bench(command) => command.run(output).await,
+            Self::Completions(command) => command.run(),
         }
     }
 }
@@ -78,6 +118,14 @@ impl ConfigFile {
         Ok(Config::load(&self.config)?)
     }
 
+    /// Opens its store for an operator's decisions, beside a node that may be running.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn steering(&self) -> Result<SqliteStore, Failure> {
+        Ok(SqliteStore::open_for_steering(&store_path(&self.load()?)).await?)
+    }
+
     /// Opens its store for looking.
     ///
     /// # Errors
@@ -85,6 +133,45 @@ impl ConfigFile {
     pub async fn store(&self) -> Result<SqliteStore, Failure> {
         Ok(SqliteStore::open_read_only(&store_path(&self.load()?)).await?)
     }
+}
+
+/// The message that a person means by a text.
+///
+/// # Errors
+/// [`Failure`] if it is none, or several.
+pub(crate) async fn find_message(store: &dyn Store, text: &str) -> Result<MessageId, Failure> {
+    match store.find(text).await? {
+        Found::One(id) => Ok(id),
+        Found::None => Err(Failure::Other(format!("no message begins with `{text}`"))),
+        Found::Many(ids) => {
+            let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+            let text = format!("`{text}` fits several messages:\n{}", ids.join("\n"));
+            Err(Failure::Other(text))
+        }
+    }
+}
+
+/// The lane that a person means by a text.
+///
+/// # Errors
+/// [`Failure`] if it is none, or several; it names those there are.
+pub(crate) async fn find_lane(store: &dyn Store, text: &str) -> Result<Lane, Failure> {
+    let list = |lanes: Vec<Lane>| {
+        let lines: Vec<String> = lanes.iter().map(|lane| format!("\n  {lane}")).collect();
+        lines.concat()
+    };
+    Err(Failure::Other(match store.find_lanes(text).await? {
+        FoundLanes::One(lane) => return Ok(lane),
+        FoundLanes::None(known) if known.is_empty() => {
+            format!(
+                "no lane is called `{text}`; none is known yet: lanes appear with their first message"
+            )
+        }
+        FoundLanes::None(known) => format!("no lane is called `{text}`; there are{}", list(known)),
+        FoundLanes::Many(lanes) => {
+            format!("`{text}` fits several lanes; name one of{}", list(lanes))
+        }
+    }))
 }
 
 /// The password of the keys.

@@ -27,15 +27,24 @@ pub enum Failure {
     /// The node.
     #[error(transparent)]
     Start(Box<StartError>),
+    /// HTTP.
+    #[error(transparent)]
+    Serve(#[from] postrider_api::ServeError),
     /// The development network.
     #[error(transparent)]
     Devnet(#[from] DevnetError),
     /// A call to a chain of the development network.
     #[error(transparent)]
     Rpc(#[from] postrider_devnet::RpcError),
+    /// A contract could not be made.
+    #[error(transparent)]
+    Deploy(#[from] postrider_node::deploy::DeployError),
     /// A message was not delivered.
     #[error("{0}")]
     NotDelivered(String),
+    /// A command told what it would do, and was not told to do it.
+    #[error("{0}")]
+    Told(String),
     /// A file.
     #[error("{what}: {source}")]
     Io {

@@ -9,7 +9,7 @@ use std::{
 };
 
 /// Where a command prints.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Output {
     json: bool,
     started: Instant,
@@ -53,8 +53,8 @@ impl Output {
 
     /// A failure: text on standard error, and with JSON a document on standard output.
     pub fn failure(&self, failure: &Failure) {
-        // A command that found problems, or told what was not delivered, has printed its document.
-        if !matches!(failure, Failure::Check(_) | Failure::NotDelivered(_)) {
+        // These commands have printed their document: what they found, or would do.
+        if !matches!(failure, Failure::Check(_) | Failure::NotDelivered(_) | Failure::Told(_)) {
             self.document(&serde_json::json!({ "error": failure.to_string() }));
         }
         self.note(&format!("postrider: {failure}"));

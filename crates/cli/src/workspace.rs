@@ -38,8 +38,38 @@ pub struct Workspace {
     pub confirmations: u64,
     /// How often upstreams are asked for news, in milliseconds.
     pub poll_ms: u64,
+    /// How long an upstream may take to answer, in milliseconds.
+    pub timeout_ms: u64,
     /// How many operators must agree.
     pub quorum: u32,
+    /// The contract that delivers many messages at once, on each network.
+    pub batch: [Option<Address>; 2],
+    /// How many of its two keys sign for its DVN.
+    pub signers: usize,
+    /// Where its peers ask, and who they are, if it has any.
+    pub peering: Option<PeeringLines>,
+}
+
+/// The part of a node in a DVN that it shares with others.
+#[derive(Debug, Clone)]
+pub struct PeeringLines {
+    /// The address at which it is asked.
+    pub listen: String,
+    /// The others.
+    pub peers: Vec<PeerLine>,
+}
+
+/// A peer, as the configuration names it.
+#[derive(Debug, Clone)]
+pub struct PeerLine {
+    /// Its name.
+    pub name: String,
+    /// Where it is asked.
+    pub url: String,
+    /// Its identity.
+    pub identity: Address,
+    /// The keys with which it signs, one a network.
+    pub signers: [Address; 2],
 }
 
 /// The addresses of one node's keys on one network.
@@ -65,7 +95,11 @@ impl Workspace {
             executes: true,
             confirmations: 1,
             poll_ms: 200,
+            timeout_ms: 3_000,
             quorum: 1,
+            batch: [None; 2],
+            signers: 2,
+            peering: None,
         }
     }
 
@@ -100,23 +134,51 @@ impl Workspace {
         Ok(NodeKeys { signers: addresses, payer })
     }
 
+    /// Makes the key by which peers know it, unless it is there.
+    ///
+    /// # Errors
+    /// [`Failure`] of the keystore.
+    pub fn identity(&self) -> Result<Address, Failure> {
+        let store = Keystore::open(&self.folder.join("data").join("keys"))?;
+        let (name, password) = (key("identity")?, Password::from(PASSWORD));
+        if store.names()?.contains(&name) {
+            return Ok(store.identity_key(&name, &password)?.address());
+        }
+        Ok(store.create(&name, &password)?)
+    }
+
     /// Writes the configuration for these chains and their upstreams.
     ///
     /// # Errors
     /// [`Failure::Io`].
     pub fn write_config(&self, chains: &[(Deployment, Vec<UpstreamLine>)]) -> Result<(), Failure> {
         let mut text = String::from("# Written for a development network.\n");
-        for (name, (deployment, upstreams)) in NETWORKS.iter().zip(chains) {
-            self.network(&mut text, name, deployment, upstreams)
+        self.peers(&mut text).map_err(|e| Failure::Other(e.to_string()))?;
+        let each = NETWORKS.iter().zip(chains).zip(self.batch).enumerate();
+        for (place, ((name, (deployment, upstreams)), batch)) in each {
+            self.network(&mut text, (place, name), deployment, upstreams)
+                .and_then(|()| match batch {
+                    Some(batch) => writeln!(text, "batch = \"{batch:#x}\""),
+                    None => Ok(()),
+                })
                 .map_err(|e| Failure::Other(e.to_string()))?;
         }
         std::fs::write(self.config_path(), text).map_err(Failure::io("writing the configuration"))
     }
 
+    fn peers(&self, text: &mut String) -> Result<(), std::fmt::Error> {
+        let Some(peering) = &self.peering else { return Ok(()) };
+        writeln!(text, "\n[peering]\nidentity = \"identity\"\nlisten = \"{}\"", peering.listen)?;
+        for PeerLine { name, url, identity, .. } in &peering.peers {
+            writeln!(text, "\n[peers.{name}]\nurl = \"{url}\"\nidentity = \"{identity:#x}\"")?;
+        }
+        Ok(())
+    }
+
     fn network(
         &self,
         text: &mut String,
-        name: &str,
+        (place, name): (usize, &str),
         at: &Deployment,
         upstreams: &[UpstreamLine],
     ) -> Result<(), std::fmt::Error> {
@@ -128,11 +190,14 @@ impl Workspace {
             self.quorum, self.confirmations
         )?;
         writeln!(text, "poll_ms = {}\nstart_height = {}", self.poll_ms, at.start_block)?;
-        writeln!(text, "signer = \"{name}-payer\"\nupstreams = [")?;
+        // A local node keeps as many transactions of one account as it is given.
+        writeln!(text, "signer = \"{name}-payer\"\nmax_in_flight = 1000\nupstreams = [")?;
         for UpstreamLine { name, operator, url } in upstreams {
             writeln!(
                 text,
-                "    {{ name = \"{name}\", operator = \"{operator}\", url = \"{url}\", timeout_ms = 3000 }},"
+                "    {{ name = \"{name}\", operator = \"{operator}\", url = \"{url}\", \
+                 timeout_ms = {}, batch = 500 }},",
+                self.timeout_ms
             )?;
         }
         let roles = if self.executes { "\"attest\", \"execute\"" } else { "\"attest\"" };
@@ -143,11 +208,19 @@ impl Workspace {
         )?;
         writeln!(text, "send_libraries = [\"{:#x}\"]", at.send_uln)?;
         writeln!(text, "receive_libraries = [\"{:#x}\"]", at.receive_uln)?;
-        writeln!(text, "roles = [{roles}]\nexecutor = \"{:#x}\"", at.executor)?;
         writeln!(
             text,
-            "dvn = {{ address = \"{dvn:#x}\", keys = [\"{name}-dvn-1\", \"{name}-dvn-2\"] }}"
-        )
+            "tokens = [{{ contract = \"{:#x}\", shared_decimals = 6, local_decimals = 18 }}]",
+            at.oft
+        )?;
+        writeln!(text, "roles = [{roles}]\nexecutor = \"{:#x}\"", at.executor)?;
+        let keys: Vec<String> = (1..=self.signers).map(|i| format!("\"{name}-dvn-{i}\"")).collect();
+        write!(text, "dvn = {{ address = \"{dvn:#x}\", keys = [{}], peers = [", keys.join(", "))?;
+        for peer in self.peering.iter().flat_map(|peering| &peering.peers) {
+            let signer = peer.signers.get(place).copied().unwrap_or_default();
+            write!(text, "{{ name = \"{}\", signer = \"{signer:#x}\" }}, ", peer.name)?;
+        }
+        writeln!(text, "] }}")
     }
 }
 

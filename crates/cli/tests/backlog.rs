@@ -6,7 +6,10 @@
 
 mod support;
 
+use alloy_primitives::U256;
 use postrider_devnet::layerzero::DEFAULT_OPTIONS;
+use postrider_layerzero::view::Pathway;
+use serde_json::json;
 use support::{Setup, World, assert_executed};
 
 const MESSAGES: u64 = 200;
@@ -18,6 +21,15 @@ async fn a_backlog_is_delivered_in_bulk() {
     world.alpha().apps().send_mock_burst(eid, "backlog", MESSAGES, &DEFAULT_OPTIONS).await.unwrap();
     world.node().start();
     assert_executed(&world.nodes[0].settled(200).await, 200);
+    // Executions were rehearsed on commits that no block held yet: the endpoint's own word tells it.
+    let pathway = Pathway {
+        receiver: world.beta().deployment().oapp_mock,
+        src_eid: world.alpha().deployment().eid,
+        sender: world.alpha().deployment().oapp_mock.into_word(),
+    };
+    let at = json!([world.beta().deployment().endpoint, pathway.lazy_nonce_slot(), "latest"]);
+    let word: U256 = world.beta().rpc().call("eth_getStorageAt", at).await.unwrap();
+    assert_eq!(word, U256::from(MESSAGES));
     let requests: u64 = world.nodes[0].upstreams.iter().flatten().map(|u| u.stats().requests).sum();
     for upstream in world.nodes[0].upstreams.iter().flatten() {
         println!("{:?}", upstream.stats().calls);

@@ -65,13 +65,20 @@ async fn the_demo_delivers_and_ends_with_one_document() {
     assert!(output.status.success(), "{}", text(&output.stderr));
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     let messages = document["messages"].as_array().unwrap();
-    assert_eq!(messages.len(), 6);
-    let expected = ["seen", "final", "proven", "attested", "committed", "executed", "settled"];
+    let of = |protocol: &str| {
+        let is_of = |m: &&Value| m["lane"].as_str().unwrap().starts_with(protocol);
+        messages.iter().filter(is_of).count()
+    };
+    assert_eq!((of("layerzero: "), of("ibc: "), messages.len()), (6, 5, 11), "{document:#}");
+    let layerzero = ["seen", "final", "proven", "attested", "committed", "executed", "settled"];
+    let ibc = ["seen", "proven", "received", "succeeded", "settled"];
     for message in messages {
+        let is_ibc = message["lane"].as_str().unwrap().starts_with("ibc: ");
+        let (outcome, expected) =
+            if is_ibc { ("succeeded", &ibc[..]) } else { ("executed", &layerzero[..]) };
         assert_eq!(message["status"], "settled");
-        assert_eq!(message["outcome"], "executed");
+        assert_eq!(message["outcome"], outcome);
         assert!(message["id"].as_str().unwrap().starts_with("0x"));
-        assert!(message["lane"].as_str().unwrap().starts_with("layerzero: "));
         let stages = message["stages"].as_array().unwrap();
         let names: Vec<_> = stages.iter().map(|s| s["name"].as_str().unwrap()).collect();
         assert_eq!(names, expected);

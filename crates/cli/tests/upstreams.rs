@@ -8,7 +8,11 @@ mod support;
 
 use alloy_primitives::{Address, B256, Bytes, U256};
 use alloy_sol_types::{SolCall, SolEvent, SolValue};
-use postrider_devnet::{Fault, faulty::forged_log};
+use postrider_devnet::{
+    Anvil, AnvilOptions, Fault, Packages, Silent,
+    faulty::forged_log,
+    layerzero::{Apps, DEFAULT_OPTIONS},
+};
 use postrider_layerzero::{
     contracts::{EndpointV2, SendUln302},
     wire::{Eid, Packet, PacketHeader, PacketNonce},
@@ -16,9 +20,11 @@ use postrider_layerzero::{
 use postrider_message::AlarmKind;
 use postrider_store::Store;
 use serde_json::{Value, json};
+use std::time::Duration;
 use support::{PATIENCE, Setup, World, assert_executed, rows, until};
 
-const THREE: Setup = Setup { nodes: 1, upstreams: 3, quorum: 2, confirmations: 1, adapt: |_| {} };
+const THREE: Setup =
+    Setup { nodes: 1, upstreams: 3, quorum: 2, confirmations: 1, adapt: |_| {}, op_stack: false };
 
 /// The logs of a send that never was, in the block of the last transaction to alpha's application.
 async fn forged_send(world: &World) -> Vec<Fault> {
@@ -171,6 +177,92 @@ async fn r2_h_without_a_quorum_nothing_is_signed_and_the_reason_says_so() {
     world.nodes[0].upstreams[0][1].clear();
     assert_executed(&world.nodes[0].settled(2).await, 2);
     assert!(store.conditions().await.unwrap().is_empty(), "the condition is over");
+}
+
+/// A chain that goes on from where alpha is now, with blocks of its own, consistent in themselves, in
+/// which a message was sent that alpha never saw.
+async fn poisoned_alpha(world: &World) -> Anvil {
+    let alpha = world.alpha();
+    let options = AnvilOptions {
+        fork_of: Some(alpha.url().to_owned()),
+        block_time: Some(Duration::from_secs(1)),
+        ..AnvilOptions::new(alpha.deployment().chain_id)
+    };
+    let packages = Packages::ensure(&Silent).await.unwrap();
+    let chain = Anvil::start(packages.anvil(), &options).await.unwrap();
+    let apps = Apps::new(chain.rpc(), alpha.deployment());
+    let sent = apps.send_mock(world.beta().deployment().eid, "forged", &DEFAULT_OPTIONS).await;
+    chain.rpc().wait_receipt(sent.unwrap(), PATIENCE).await.unwrap();
+    chain
+}
+
+/// R1, R2, class (h): the attack of April 2026. An operator's two nodes are swapped for ones that
+/// follow a chain of their own, consistent in every header and receipt; the honest operators' nodes
+/// are kept away. Nothing is signed; with the honest ones back the truth goes on, and what was never
+/// sent is still not signed.
+#[tokio::test(flavor = "multi_thread")]
+async fn r1_r2_h_poisoned_nodes_while_the_honest_ones_are_kept_away() {
+    let setup = Setup { upstreams: 4, quorum: 2, ..Setup::default() };
+    let mut world = World::new(setup).await;
+    let path = world.nodes[0].workspace.config_path();
+    let config = std::fs::read_to_string(&path).unwrap();
+    let mut config = config.replace("operator = \"operator-1\"", "operator = \"operator-0\"");
+    std::fs::write(&path, &config).unwrap();
+    world.node().start();
+    world.say("before").await;
+    world.node().settled(1).await;
+    world.node().kill();
+
+    let poisoned = poisoned_alpha(&world).await;
+    for swapped in 0..2 {
+        config = config.replace(world.nodes[0].upstreams[0][swapped].url(), poisoned.url());
+    }
+    std::fs::write(&path, config).unwrap();
+    for kept_away in 2..4 {
+        world.nodes[0].lie_on_alpha(kept_away, [Fault::Dead]);
+    }
+    world.node().start();
+    let node = &world.nodes[0];
+    let store = node.store().await;
+    until("the quorum is lost", node, || async {
+        let conditions = store.conditions().await.unwrap();
+        conditions.iter().any(|(n, reason)| n.as_str() == "alpha" && reason.code() == "quorum_lost")
+    })
+    .await;
+    until("what they tell is seen, as a hint", node, || async {
+        rows(&store).await.iter().any(|row| row.nonce.0 == 2)
+    })
+    .await;
+    let height = world.beta().rpc().block_number().await.unwrap();
+    until("beta has gone on", node, || async {
+        world.beta().rpc().block_number().await.unwrap() > height + 5
+    })
+    .await;
+    assert_eq!(attested_on_beta(&world).await, 1, "nothing was signed meanwhile");
+    let ended = rows(&store).await.iter().filter(|row| row.standing.outcome.is_some()).count();
+    assert_eq!(ended, 1, "only the message of before has ended");
+
+    for kept_away in 2..4 {
+        node.upstreams[0][kept_away].clear();
+    }
+    world.say("the truth").await;
+    let node = &world.nodes[0];
+    node.settled(2).await;
+    assert_eq!(world.beta().apps().read_mock_data().await.unwrap(), "the truth");
+    assert_eq!(attested_on_beta(&world).await, 2, "one attestation for each true message");
+    for detail in node.details().await {
+        let payload = detail.message.payload.bytes().cloned().unwrap_or_default();
+        if payload.windows(6).any(|w| w == b"forged") {
+            assert!(detail.duties.is_empty(), "nothing is owed for it: {detail:?}");
+        }
+    }
+    let alarms = store.alarms(50).await.unwrap();
+    let blamed = |kind, upstream: &str| {
+        alarms.iter().any(|a| a.kind == kind && a.detail.to_string().contains(upstream))
+    };
+    assert!(alarms.iter().any(|a| a.kind == AlarmKind::QuorumLost), "{alarms:?}");
+    assert!(blamed(AlarmKind::UpstreamDissents, "up-0"), "{alarms:?}");
+    assert!(!blamed(AlarmKind::UpstreamDissents, "up-2"), "{alarms:?}");
 }
 
 /// R1, class (h): one says that a message was executed already. It is not closed on that word.

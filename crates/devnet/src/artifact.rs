@@ -40,6 +40,13 @@ pub enum Artifact {
     OAppMock,
     /// `OmniCounter(address endpoint, address delegate)`: counts, composes, answers
     OmniCounter,
+    /// `MockERC20(string name, string symbol)`: a token that anybody may mint
+    MockErc20,
+    /// `MockOFT(string name, string symbol, address endpoint, address delegate)`: an OFT that
+    /// anybody may mint
+    MockOft,
+    /// `MockOFTAdapter(address token, address endpoint, address delegate)`: locks a token
+    MockOftAdapter,
 }
 
 impl Artifact {
@@ -80,6 +87,9 @@ impl Artifact {
                 "lz-evm-messagelib-v2/artifacts/contracts/lowlat/MultiCall.sol/MultiCall.json"
             }
             Self::OAppMock => "oapp-evm/artifacts/OAppMock.sol/OAppMock.json",
+            Self::MockErc20 => "ovault-evm/artifacts/MockERC20.sol/MockERC20.json",
+            Self::MockOft => "ovault-evm/artifacts/MockOFT.sol/MockOFT.json",
+            Self::MockOftAdapter => "ovault-evm/artifacts/MockOFT.sol/MockOFTAdapter.json",
             Self::OmniCounter => {
                 "lz-evm-oapp-v2/artifacts/contracts/oapp/examples/OmniCounter.sol/OmniCounter.json"
             }

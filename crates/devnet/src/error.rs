@@ -43,6 +43,49 @@ pub enum DevnetError {
          Foundry 1.7 or newer (https://getfoundry.sh), or name the program in POSTRIDER_ANVIL"
     )]
     AnvilMissing,
+    /// Go is not installed.
+    #[error(
+        "go was not found, and it builds the ibc-go chains of the development network: install \
+         Go 1.25.9 or newer (https://go.dev/dl) and try again"
+    )]
+    GoMissing,
+    /// `go build` failed; `output` is the end of what it said.
+    #[error(
+        "go could not build the ibc-go test chain: {output}\n\
+         check that its modules can be fetched (`cd testnet/simd && go mod download`) and try again"
+    )]
+    GoFailed {
+        /// The end of Go's output.
+        output: String,
+    },
+    /// A command that prepares an ibc-go chain failed.
+    #[error("simd {command} failed in {}: {output}", home.display())]
+    Simd {
+        /// The command without its arguments.
+        command: String,
+        /// The home folder it was given.
+        home: PathBuf,
+        /// The end of its output.
+        output: String,
+    },
+    /// A file that `simd` wrote is not what was expected.
+    #[error("{}: {reason}; is testnet/simd of another version?", path.display())]
+    ChainFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A validator of an ibc-go chain did not start.
+    #[error("a validator of {chain_id} did not start: {reason}\nits log is {}", log.display())]
+    NodeStart {
+        /// The chain's id.
+        chain_id: String,
+        /// What it said, or how long was waited.
+        reason: String,
+        /// Its log file.
+        log: PathBuf,
+    },
     /// An installed contract is not what its package says.
     #[error("{} is not a usable contract artifact: {reason}; remove the folder {} and try again", path.display(), folder.display())]
     Artifact {
@@ -110,8 +153,8 @@ pub enum DevnetError {
         /// Why it could not be stopped.
         reason: String,
     },
-    /// The faulty upstream could not listen.
-    #[error("cannot listen on 127.0.0.1 for a faulty upstream: {0}")]
+    /// Nothing can listen on this machine.
+    #[error("cannot listen on 127.0.0.1: {0}")]
     Listen(std::io::Error),
 }
 
@@ -121,7 +164,11 @@ impl DevnetError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Rpc(error) => error.is_transient(),
-            Self::NpmFailed { .. } | Self::AnvilStart { .. } | Self::Stop { .. } => true,
+            Self::NpmFailed { .. }
+            | Self::GoFailed { .. }
+            | Self::AnvilStart { .. }
+            | Self::NodeStart { .. }
+            | Self::Stop { .. } => true,
             _ => false,
         }
     }

@@ -18,7 +18,7 @@ use crate::progress::Progress;
 const PACKAGE_JSON: &str = include_str!("../../../testnet/layerzero/package.json");
 const PACKAGE_LOCK: &str = include_str!("../../../testnet/layerzero/package-lock.json");
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
-/// How much of npm's output an error repeats, in bytes.
+/// How much of a program's output an error repeats, in bytes.
 const OUTPUT_TAIL: usize = 800;
 
 /// The installed packages.
@@ -85,7 +85,10 @@ fn folder_name() -> String {
     format!("layerzero-{hex}")
 }
 
-fn cache_folder(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, DevnetError> {
+/// `$POSTRIDER_DEVNET_CACHE`, else `$XDG_CACHE_HOME/postrider`, else `~/.cache/postrider`.
+pub(crate) fn cache_folder(
+    variable: impl Fn(&str) -> Option<OsString>,
+) -> Result<PathBuf, DevnetError> {
     let set = |name| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     set("POSTRIDER_DEVNET_CACHE")
         .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("postrider")))
@@ -107,18 +110,19 @@ fn find_anvil(named: Option<OsString>, packaged: PathBuf) -> Result<PathBuf, Dev
 }
 
 /// Holds the lock until the file is dropped; the system releases it when a holder dies.
-async fn lock(path: PathBuf, progress: &dyn Progress) -> Result<File, DevnetError> {
+pub(crate) async fn lock(path: PathBuf, progress: &dyn Progress) -> Result<File, DevnetError> {
     let file = File::create(&path).map_err(DevnetError::file("create", &path))?;
     if file.try_lock().is_ok() {
         return Ok(file);
     }
-    progress.step("waiting for another process that installs the packages");
+    progress.step("waiting for another process that does the same");
+    let waited = path.clone();
     tokio::task::spawn_blocking(move || {
-        file.lock().map_err(DevnetError::file("lock", &path))?;
+        file.lock().map_err(DevnetError::file("lock", &waited))?;
         Ok(file)
     })
     .await
-    .map_err(|error| DevnetError::NpmFailed { output: error.to_string() })?
+    .map_err(|error| DevnetError::file("lock", &path)(std::io::Error::other(error)))?
 }
 
 /// Installs beside the final folder and renames, so a folder that exists is complete.
@@ -158,7 +162,8 @@ async fn install(new: &Path, folder: &Path) -> Result<(), DevnetError> {
     std::fs::rename(new, folder).map_err(DevnetError::file("create", folder))
 }
 
-fn tail(text: &str) -> String {
+/// The end of what a program said, for an error.
+pub(crate) fn tail(text: &str) -> String {
     let text = text.trim();
     let mut start = text.len().saturating_sub(OUTPUT_TAIL);
     while !text.is_char_boundary(start) {

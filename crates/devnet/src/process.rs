@@ -67,6 +67,15 @@ fn line(bytes: &[u8]) -> Option<String> {
     (!line.is_empty()).then(|| line.to_owned())
 }
 
+/// Sends a signal; to a process that has ended, nothing happens.
+pub(crate) fn signal(pid: u32, signal: Signal) -> Result<(), String> {
+    let raw = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or("that is no process id")?;
+    match kill_process(raw, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// Ends the process, at first politely. `is_it` looks at its command line, since a process id may
 /// by now belong to somebody else, whom this leaves alone.
 pub(crate) async fn end(
@@ -75,20 +84,12 @@ pub(crate) async fn end(
     is_it: impl Fn(&str) -> bool,
 ) -> Result<(), DevnetError> {
     let failed = |reason: String| DevnetError::Stop { pid, what: what.to_owned(), reason };
-    let raw = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or_else(|| failed("that is no process id".to_owned()))?;
     for signal in [Signal::TERM, Signal::KILL] {
         let start = Instant::now();
         if !command_line(pid).is_some_and(|line| is_it(&line)) {
             return Ok(());
         }
-        if let Err(error) = kill_process(raw, signal)
-            && error != rustix::io::Errno::SRCH
-        {
-            return Err(failed(error.to_string()));
-        }
+        self::signal(pid, signal).map_err(failed)?;
         while start.elapsed() < GRACE {
             if !command_line(pid).is_some_and(|line| is_it(&line)) {
                 return Ok(());

@@ -182,6 +182,28 @@ impl Rpc {
         self.quantity("eth_blockNumber", json!([])).await
     }
 
+    /// The hash of the block at `height`.
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub async fn block_hash(&self, height: u64) -> Result<B256, RpcError> {
+        let params = json!([format!("{height:#x}"), false]);
+        let block: Value = self.call("eth_getBlockByNumber", params).await?;
+        let hash = block.get("hash").and_then(Value::as_str).and_then(|hash| hash.parse().ok());
+        hash.ok_or_else(|| self.malformed("eth_getBlockByNumber", "it has no hash"))
+    }
+
+    /// When the block at `height` was made, in seconds of Unix time.
+    ///
+    /// # Errors
+    /// [`RpcError`].
+    pub async fn timestamp(&self, height: u64) -> Result<u64, RpcError> {
+        let params = json!([format!("{height:#x}"), false]);
+        let block: Value = self.call("eth_getBlockByNumber", params).await?;
+        let time = block.get("timestamp").and_then(Value::as_str).and_then(parse_quantity);
+        time.ok_or_else(|| self.malformed("eth_getBlockByNumber", "it has no timestamp"))
+    }
+
     /// The balance in wei at the latest block.
     ///
     /// # Errors
@@ -196,6 +218,14 @@ impl Rpc {
     /// As [`Rpc::call`].
     pub async fn pending_nonce(&self, account: Address) -> Result<u64, RpcError> {
         self.quantity("eth_getTransactionCount", json!([account, "pending"])).await
+    }
+
+    /// How many transactions of `account` are in blocks.
+    ///
+    /// # Errors
+    /// As [`Rpc::call`].
+    pub async fn nonce(&self, account: Address) -> Result<u64, RpcError> {
+        self.quantity("eth_getTransactionCount", json!([account, "latest"])).await
     }
 
     /// `eth_call` on the latest block; `data` is the whole call data, selector included.

@@ -24,6 +24,16 @@ pub enum AlarmKind {
     SignedThenReorganised,
     /// The signing journal was asked for a second value for one subject.
     JournalConflict,
+    /// A token contract credited what its source did not debit.
+    SupplyBreached,
+    /// More messages were delivered to a token contract than its source ever sent.
+    DeliveredUnsent,
+    /// A peer asked for, or answered with, what does not hold here.
+    PeerDissents,
+    /// A light client on a chain expires soon, has expired, or is frozen.
+    ClientExpires,
+    /// Validators of a chain signed two of it.
+    Misbehaviour,
 }
 
 impl AlarmKind {
@@ -37,6 +47,11 @@ impl AlarmKind {
             Self::FinalBlockReplaced => "final_block_replaced",
             Self::SignedThenReorganised => "signed_then_reorganised",
             Self::JournalConflict => "journal_conflict",
+            Self::SupplyBreached => "supply_breached",
+            Self::DeliveredUnsent => "delivered_unsent",
+            Self::PeerDissents => "peer_dissents",
+            Self::ClientExpires => "client_expires",
+            Self::Misbehaviour => "misbehaviour",
         }
     }
 }

@@ -4,7 +4,9 @@ use crate::{
     duty::Role,
     id::{BlockRef, Confirmations, LaneId, MessageNonce, PayloadHash, TxHash, UnixMillis},
     network::NetworkName,
+    reason::Detail,
 };
+use alloy_primitives::Bytes;
 use serde::{Deserialize, Serialize};
 
 /// What a fact is about: a place on a lane and, where the chain says so, the payload there.
@@ -62,6 +64,40 @@ pub enum Fact {
     Nilified,
     /// The receiver's application gave the message up for good.
     Burnt,
+    /// The receiver composed a further call while it was run.
+    ComposeSent {
+        /// Its number within the message.
+        part: u16,
+        /// The application that is to be called, in the network's canonical text.
+        to: String,
+        /// What it is called with.
+        message: Bytes,
+    },
+    /// A composed call was made.
+    ComposeDelivered {
+        /// Its number within the message.
+        part: u16,
+    },
+    /// A composed call was tried and failed; it can be tried again.
+    ComposeFailed {
+        /// Its number within the message.
+        part: u16,
+        /// What the called application said, decoded as far as possible, bounded.
+        detail: String,
+    },
+    /// The destination has received it (ICS-04 `recvPacket`).
+    Received,
+    /// The receiving application said how it took it (ICS-04 `writeAcknowledgement`).
+    AcknowledgementWritten {
+        /// The acknowledgement's bytes, as the application wrote them.
+        acknowledgement: Bytes,
+        /// What went wrong there, where the bytes say so in the standard form.
+        error: Option<Detail>,
+    },
+    /// The source was told the acknowledgement (ICS-04 `acknowledgePacket`).
+    Acknowledged,
+    /// The source was shown that it was not received in time (ICS-04 `timeoutPacket`).
+    TimedOut,
 }
 
 impl Fact {
@@ -80,6 +116,13 @@ impl Fact {
             Self::Skipped => "skipped",
             Self::Nilified => "nilified",
             Self::Burnt => "burnt",
+            Self::ComposeSent { .. } => "compose_sent",
+            Self::ComposeDelivered { .. } => "compose_delivered",
+            Self::ComposeFailed { .. } => "compose_failed",
+            Self::Received => "received",
+            Self::AcknowledgementWritten { .. } => "acknowledgement_written",
+            Self::Acknowledged => "acknowledged",
+            Self::TimedOut => "timed_out",
         }
     }
 }
@@ -147,7 +190,11 @@ pub fn concerns<'a>(
     if let Some(named) = record.subject.payload {
         return named == payload;
     }
-    if !matches!(record.fact, Fact::Executed | Fact::Consumed | Fact::Cleared) {
+    let follows_commit = matches!(
+        record.fact,
+        Fact::Executed | Fact::Consumed | Fact::Cleared | Fact::ComposeSent { .. }
+    );
+    if !follows_commit {
         return true;
     }
     at_place

@@ -4,6 +4,7 @@ use crate::{
     duty::{DutyKind, DutyState},
     fact::{Certainty, Fact, Observation},
     id::{MessageId, UnixMillis},
+    reason::Detail,
     status::Standing,
 };
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,36 @@ pub enum HistoryEvent {
     },
     /// The message's standing changed.
     Standing(Standing),
+    /// An operator holds the message back.
+    Held {
+        /// Why, in the operator's words.
+        because: Detail,
+    },
+    /// An operator let the message go on.
+    Released,
+    /// An operator asked for the message's duties to be planned again at once.
+    Retried,
+}
+
+/// What an operator did to a lane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LaneEvent {
+    /// Paused it.
+    Paused,
+    /// Let it go on.
+    Resumed,
+}
+
+impl LaneEvent {
+    /// The event's name in tables and JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Paused => "paused",
+            Self::Resumed => "resumed",
+        }
+    }
 }
 
 /// An entry of a message's history.

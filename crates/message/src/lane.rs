@@ -13,6 +13,8 @@ use std::fmt;
 pub enum Protocol {
     /// LayerZero V2.
     LayerZero,
+    /// IBC classic (ICS-03, ICS-04): packets over channels.
+    Ibc,
 }
 
 impl Protocol {
@@ -21,6 +23,7 @@ impl Protocol {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LayerZero => "layerzero",
+            Self::Ibc => "ibc",
         }
     }
 }
@@ -33,6 +36,9 @@ impl fmt::Display for Protocol {
 
 /// The longest text that names an end of a lane, in bytes.
 pub const MAX_POINT_BYTES: usize = 256;
+
+/// A text longer than this names no lane: longer than any lane is shown.
+const MAX_NAME_BYTES: usize = 1024;
 
 /// An end's name was empty or longer than [`MAX_POINT_BYTES`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -119,6 +125,39 @@ impl Lane {
     }
 }
 
+impl Lane {
+    /// Whether a person may mean this lane by `text`: the first digits of its id with `0x` before
+    /// them, its two networks as `ethereum->arbitrum`, or any part of how it is shown. Spaces and
+    /// capitals do not matter. Nothing means no lane.
+    #[must_use]
+    pub fn answers_to(&self, text: &str) -> bool {
+        if text.len() > MAX_NAME_BYTES {
+            return false;
+        }
+        let text = plain(text);
+        let (id, networks) = (self.id().to_string(), self.networks());
+        !text.is_empty()
+            && (id.starts_with(&text)
+                || plain(&networks).contains(&text)
+                || plain(&self.to_string()).contains(&text))
+    }
+
+    /// Whether `text` is the whole of the lane's id, or of how it is shown.
+    #[must_use]
+    pub fn is_called(&self, text: &str) -> bool {
+        let text = if text.len() > MAX_NAME_BYTES { String::new() } else { plain(text) };
+        text == self.id().to_string() || text == plain(&self.to_string())
+    }
+
+    fn networks(&self) -> String {
+        format!("{}->{}", self.source.network, self.destination.network)
+    }
+}
+
+fn plain(text: &str) -> String {
+    text.chars().filter(|c| !c.is_whitespace()).flat_map(char::to_lowercase).collect()
+}
+
 impl fmt::Display for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {} -> {}", self.protocol, self.source, self.destination)
@@ -147,6 +186,24 @@ mod tests {
             Lane { source: there.destination.clone(), destination: there.source.clone(), ..there };
         assert_ne!(there.id(), back.id());
         assert_eq!(there.to_string(), "layerzero: a 1/0x1 -> b 2/0x2");
+    }
+
+    #[test]
+    fn a_lane_is_meant_by_any_part_of_its_name() {
+        let lane = Lane {
+            protocol: Protocol::LayerZero,
+            source: end("ethereum", "1/0xAb"),
+            destination: end("base", "2/0x2"),
+        };
+        let shown = lane.to_string();
+        let id = lane.id().to_string();
+        for text in [&shown, &id, &id[..8], "Ethereum -> base", "ethereum->bas", "1/0xab", "0XAB"] {
+            assert!(lane.answers_to(text), "{text}");
+        }
+        for text in ["", "  ", "base->ethereum", "0xff_no", "ethereum->base->x"] {
+            assert!(!lane.answers_to(text), "{text}");
+        }
+        assert!(lane.is_called(&shown) && lane.is_called(&id) && !lane.is_called("ethereum->base"));
     }
 
     #[test]

@@ -86,6 +86,10 @@ text_type!(
     OperatorName, is_name, Name
 );
 text_type!(
+    /// The local name of another process that signs for the same attester.
+    PeerName, is_name, Name
+);
+text_type!(
     /// The local name of a key.
     KeyName, is_name, Name
 );

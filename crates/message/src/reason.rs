@@ -7,7 +7,7 @@ use crate::{
     network::NetworkName,
 };
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 /// The most bytes of foreign text (a revert reason, an upstream's error) that a reason keeps.
 pub const MAX_DETAIL_BYTES: usize = 300;
@@ -92,6 +92,8 @@ pub enum Reason {
     },
     /// The destination has not committed it yet.
     AwaitingCommit,
+    /// The message must be executed first.
+    AwaitingExecution,
     /// It has just been recorded, and a planner will look at it.
     AwaitingPlan,
     /// It is ready and waits for its turn to be sent.
@@ -152,6 +154,15 @@ pub enum Reason {
         /// Why.
         detail: Detail,
     },
+    /// Other processes of this attester must sign it too.
+    AwaitingSignatures {
+        /// Signatures that are here.
+        present: u32,
+        /// How many the attester's contract takes.
+        needed: u32,
+        /// Whose are missing, and why.
+        detail: Detail,
+    },
     /// The account that pays has too little.
     SignerEmpty {
         /// Where.
@@ -163,13 +174,140 @@ pub enum Reason {
     DoneByOthers,
     /// The message ended without it.
     MessageEnded,
+    /// The sender paid for a composed call, and the receiver composed none.
+    NothingComposed,
     /// No role of this node has to do with it; it is only watched.
     NotOurs,
+    /// An operator paused its lane: nothing more is planned or signed there.
+    LanePaused,
+    /// An operator holds this message back.
+    HeldByOperator {
+        /// Why, in the operator's words.
+        detail: Detail,
+    },
+    /// The receiving application has not said yet how it took it.
+    AwaitingAcknowledgement,
+    /// Another relayer goes first until then; see `standby_seconds`.
+    StandingBy {
+        /// When this node takes it up.
+        until: UnixMillis,
+    },
+    /// The connection asks for a delay between a header and what is proven by it.
+    AwaitingConnectionDelay {
+        /// Where.
+        network: NetworkName,
+    },
+    /// Its timeout has not passed yet.
+    AwaitingTimeout,
+    /// It is too late to be received.
+    TimeoutPassed,
+    /// It was received, so it cannot time out.
+    ReceivedInTime,
+    /// The light client that it must be shown to is expired, frozen or not to be trusted.
+    ClientUnusable {
+        /// The client's id.
+        client: String,
+        /// Where.
+        network: NetworkName,
+        /// Why.
+        detail: Detail,
+    },
+    /// The channel does not take it.
+    ChannelNotOpen {
+        /// Why.
+        detail: Detail,
+    },
+    /// State says that it was sent, and no upstream tells what its data is.
+    DataNotFound {
+        /// Why.
+        detail: Detail,
+    },
+    /// The configuration says that it is not to be relayed.
+    FilteredOut {
+        /// Why.
+        detail: Detail,
+    },
     /// The block it stood in was replaced after we had signed for it.
     ReorganisedAfterSigning {
         /// Where.
         network: NetworkName,
     },
+}
+
+/// A [`Reason`] without its circumstances: what filters and counts go by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct ReasonCode(&'static str);
+
+/// A text that is no reason's code.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no reason; docs/operate.md lists them")]
+pub struct BadReasonCode(Detail);
+
+impl ReasonCode {
+    /// Every code, in the order of a message's way.
+    pub const ALL: [Self; 40] = [
+        Self("awaiting_finality"),
+        Self("awaiting_confirmations"),
+        Self("quorum_lost"),
+        Self("awaiting_attestations"),
+        Self("lower_nonce_not_committed"),
+        Self("lower_nonce_not_executed"),
+        Self("awaiting_commit"),
+        Self("awaiting_execution"),
+        Self("awaiting_plan"),
+        Self("awaiting_submission"),
+        Self("awaiting_inclusion"),
+        Self("retrying"),
+        Self("receiver_reverted"),
+        Self("simulation_failed"),
+        Self("library_not_pinned"),
+        Self("attester_not_counted"),
+        Self("lane_not_initialised"),
+        Self("unsafe_configuration"),
+        Self("refuted"),
+        Self("options_not_supported"),
+        Self("journal_refused"),
+        Self("awaiting_signatures"),
+        Self("signer_empty"),
+        Self("done_by_others"),
+        Self("message_ended"),
+        Self("nothing_composed"),
+        Self("not_ours"),
+        Self("lane_paused"),
+        Self("held_by_operator"),
+        Self("awaiting_acknowledgement"),
+        Self("standing_by"),
+        Self("awaiting_connection_delay"),
+        Self("awaiting_timeout"),
+        Self("timeout_passed"),
+        Self("received_in_time"),
+        Self("client_unusable"),
+        Self("channel_not_open"),
+        Self("data_not_found"),
+        Self("filtered_out"),
+        Self("reorganised_after_signing"),
+    ];
+
+    /// The code.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.0
+    }
+}
+
+impl FromStr for ReasonCode {
+    type Err = BadReasonCode;
+    fn from_str(text: &str) -> Result<Self, BadReasonCode> {
+        let found = Self::ALL.into_iter().find(|code| code.0 == text);
+        found.ok_or_else(|| BadReasonCode(text.into()))
+    }
+}
+
+impl fmt::Display for ReasonCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.0)
+    }
 }
 
 impl Reason {
@@ -184,6 +322,7 @@ impl Reason {
             Self::LowerNonceNotCommitted { .. } => "lower_nonce_not_committed",
             Self::LowerNonceNotExecuted { .. } => "lower_nonce_not_executed",
             Self::AwaitingCommit => "awaiting_commit",
+            Self::AwaitingExecution => "awaiting_execution",
             Self::AwaitingPlan => "awaiting_plan",
             Self::AwaitingSubmission => "awaiting_submission",
             Self::AwaitingInclusion { .. } => "awaiting_inclusion",
@@ -197,10 +336,24 @@ impl Reason {
             Self::Refuted { .. } => "refuted",
             Self::OptionsNotSupported { .. } => "options_not_supported",
             Self::JournalRefused { .. } => "journal_refused",
+            Self::AwaitingSignatures { .. } => "awaiting_signatures",
             Self::SignerEmpty { .. } => "signer_empty",
             Self::DoneByOthers => "done_by_others",
             Self::MessageEnded => "message_ended",
+            Self::NothingComposed => "nothing_composed",
             Self::NotOurs => "not_ours",
+            Self::LanePaused => "lane_paused",
+            Self::HeldByOperator { .. } => "held_by_operator",
+            Self::AwaitingAcknowledgement => "awaiting_acknowledgement",
+            Self::StandingBy { .. } => "standing_by",
+            Self::AwaitingConnectionDelay { .. } => "awaiting_connection_delay",
+            Self::AwaitingTimeout => "awaiting_timeout",
+            Self::TimeoutPassed => "timeout_passed",
+            Self::ReceivedInTime => "received_in_time",
+            Self::ClientUnusable { .. } => "client_unusable",
+            Self::ChannelNotOpen { .. } => "channel_not_open",
+            Self::DataNotFound { .. } => "data_not_found",
+            Self::FilteredOut { .. } => "filtered_out",
             Self::ReorganisedAfterSigning { .. } => "reorganised_after_signing",
         }
     }
@@ -229,9 +382,20 @@ impl Reason {
             }
             Self::Refuted { .. } => "see the alarm; an upstream may be lying",
             Self::JournalRefused { .. } => "see docs/operate.md, the signing journal",
+            Self::AwaitingSignatures { .. } => {
+                "look at the peer it names; it is asked again by itself"
+            }
             Self::SignerEmpty { .. } => "fund the account; the rest goes on by itself",
+            Self::LanePaused => "`postrider resume` lets the lane go on",
+            Self::HeldByOperator { .. } => "`postrider release` lets it go on",
             Self::ReorganisedAfterSigning { .. } => {
                 "raise the finality of that network, and tell the receiving application"
+            }
+            Self::ClientUnusable { .. } => {
+                "recover the client by governance (`postrider ibc client recover` prepares the proposal)"
+            }
+            Self::DataNotFound { .. } => {
+                "add an upstream that keeps older blocks; the search is repeated by itself"
             }
             Self::SimulationFailed { .. } => "look at the detail; it is tried again by itself",
             _ => return None,
@@ -263,6 +427,7 @@ impl fmt::Display for Reason {
                 write!(f, "nonce {nonce} must be executed first")
             }
             Self::AwaitingCommit => write!(f, "not committed on the destination yet"),
+            Self::AwaitingExecution => write!(f, "not executed on the destination yet"),
             Self::AwaitingPlan => write!(f, "recorded, about to be planned"),
             Self::AwaitingSubmission => write!(f, "ready, waits for its turn"),
             Self::AwaitingInclusion { network } => {
@@ -286,12 +451,38 @@ impl fmt::Display for Reason {
             Self::Refuted { detail } => write!(f, "refuted: {detail}"),
             Self::OptionsNotSupported { detail } => write!(f, "options not supported: {detail}"),
             Self::JournalRefused { detail } => write!(f, "the signing journal refused: {detail}"),
+            Self::AwaitingSignatures { present, needed, detail } => {
+                write!(f, "waiting for signatures: {present} of {needed}; {detail}")
+            }
             Self::SignerEmpty { network, address } => {
                 write!(f, "account {address} on {network} has too little to pay for it")
             }
             Self::DoneByOthers => write!(f, "done by somebody else"),
             Self::MessageEnded => write!(f, "the message ended without it"),
+            Self::NothingComposed => write!(f, "the receiver composed no such call"),
+            Self::LanePaused => write!(f, "an operator paused its lane"),
+            Self::HeldByOperator { detail } => write!(f, "held by an operator: {detail}"),
             Self::NotOurs => write!(f, "watched only: no role of this node has to do with it"),
+            Self::AwaitingAcknowledgement => {
+                write!(f, "the receiving application has not acknowledged it yet")
+            }
+            Self::StandingBy { until } => {
+                write!(f, "another relayer goes first until {until}")
+            }
+            Self::AwaitingConnectionDelay { network } => {
+                write!(f, "the delay of its connection on {network} has not passed yet")
+            }
+            Self::AwaitingTimeout => write!(f, "its timeout has not passed yet"),
+            Self::TimeoutPassed => {
+                write!(f, "its timeout has passed: it can no longer be received")
+            }
+            Self::ReceivedInTime => write!(f, "it was received in time"),
+            Self::ClientUnusable { client, network, detail } => {
+                write!(f, "client {client} on {network} cannot be used: {detail}")
+            }
+            Self::ChannelNotOpen { detail } => write!(f, "the channel does not take it: {detail}"),
+            Self::DataNotFound { detail } => write!(f, "its data was not found: {detail}"),
+            Self::FilteredOut { detail } => write!(f, "left out by the configuration: {detail}"),
             Self::ReorganisedAfterSigning { network } => {
                 write!(f, "its block on {network} was replaced after it was signed")
             }
@@ -311,6 +502,15 @@ mod tests {
         assert!(!text.contains('\n') && !text.contains('\u{1b}'));
     }
 
+    /// The list is what filters accept; serde names every code it knows when it meets another.
+    #[test]
+    fn the_list_of_codes_is_complete() {
+        let error = serde_json::from_str::<Reason>(r#"{"code":"?"}"#).unwrap_err().to_string();
+        let known: Vec<&str> = error.split('`').skip(3).step_by(2).collect();
+        assert_eq!(known, ReasonCode::ALL.map(ReasonCode::as_str), "{error}");
+        assert!("nonsense".parse::<ReasonCode>().is_err());
+    }
+
     #[test]
     fn the_code_in_json_is_the_code() {
         let reasons = [
@@ -322,9 +522,12 @@ mod tests {
                 configured: 3,
             },
             Reason::Refuted { detail: "x".into() },
+            Reason::LanePaused,
+            Reason::HeldByOperator { detail: "x".into() },
         ];
         for reason in reasons {
             let json = serde_json::to_value(&reason).unwrap();
+            assert_eq!(reason.code().parse::<ReasonCode>().unwrap().as_str(), reason.code());
             assert_eq!(json["code"], reason.code());
             assert_eq!(serde_json::from_value::<Reason>(json).unwrap(), reason);
         }

@@ -1,7 +1,7 @@
 //! How far a message has come: a pure function of what chains said and what this node owes it.
 
 use crate::{
-    duty::{Duty, DutyState},
+    duty::{Duty, DutyKind, DutyState},
     fact::{Certainty, Fact, FactRecord},
     network::NetworkName,
     reason::Reason,
@@ -80,6 +80,12 @@ pub enum Outcome {
     Skipped,
     /// The application gave it up for good.
     Burnt,
+    /// The receiver took it, and the sender knows.
+    Succeeded,
+    /// The receiver refused it, and the sender knows; what was sent along is back.
+    AppError,
+    /// It was not received in time, and the sender knows; what was sent along is back.
+    TimedOut,
 }
 
 impl Outcome {
@@ -92,10 +98,14 @@ impl Outcome {
             Self::Cleared => "cleared",
             Self::Skipped => "skipped",
             Self::Burnt => "burnt",
+            Self::Succeeded => "succeeded",
+            Self::AppError => "app_error",
+            Self::TimedOut => "timed_out",
         }
     }
 
-    /// The outcome a fact means, if it ends a message.
+    /// The outcome a fact means by itself, if it ends a message. An acknowledgement may still say that the
+    /// receiver refused it: [`standing`] looks at both.
     #[must_use]
     pub fn of(fact: &Fact) -> Option<Self> {
         Some(match fact {
@@ -104,6 +114,8 @@ impl Outcome {
             Fact::Cleared => Self::Cleared,
             Fact::Skipped => Self::Skipped,
             Fact::Burnt => Self::Burnt,
+            Fact::Acknowledged => Self::Succeeded,
+            Fact::TimedOut => Self::TimedOut,
             _ => return None,
         })
     }
@@ -155,14 +167,17 @@ impl Standing {
 pub fn standing(facts: &[FactRecord], duties: &[Duty]) -> Standing {
     let sent = best(facts, |fact| matches!(fact, Fact::Sent));
     let end = facts.iter().filter(|r| Outcome::of(&r.fact).is_some()).max_by_key(|r| r.certainty);
-    let outcome = end.and_then(|r| Outcome::of(&r.fact));
+    let outcome = end.and_then(|r| Outcome::of(&r.fact)).map(|outcome| match outcome {
+        Outcome::Succeeded if facts.iter().any(|r| is_refusal(&r.fact)) => Outcome::AppError,
+        outcome => outcome,
+    });
 
     if let Some(reason) = duties.iter().find_map(refutation) {
         return Standing { status: MessageStatus::Refuted, outcome, reason: Some(reason) };
     }
     match end.map(|r| (r.certainty, &r.observation.network)) {
         Some((Certainty::Verified, _)) if sent == Some(Certainty::Verified) => {
-            return Standing { status: MessageStatus::Settled, outcome, reason: None };
+            return after_the_end(duties, outcome);
         }
         Some((_, network)) => {
             let reason = Reason::AwaitingFinality { network: network.clone(), more: 0 };
@@ -173,11 +188,15 @@ pub fn standing(facts: &[FactRecord], duties: &[Duty]) -> Standing {
     let stuck = |wanted: fn(&DutyState) -> bool| {
         duties.iter().find(|d| wanted(&d.state)).and_then(|d| d.state.reason().cloned())
     };
-    if let Some(reason) = stuck(|s| matches!(s, DutyState::Held(_))) {
+    if let Some(reason) = stuck(is_held) {
         return Standing { status: MessageStatus::Held, outcome, reason: Some(reason) };
     }
     if let Some(reason) = stuck(|s| matches!(s, DutyState::Failed(_))) {
         return Standing { status: MessageStatus::Failed, outcome, reason: Some(reason) };
+    }
+    if sent == Some(Certainty::Verified) && best(facts, |f| matches!(f, Fact::Received)).is_some() {
+        let reason = open_reason(duties).unwrap_or(Reason::AwaitingAcknowledgement);
+        return Standing { status: MessageStatus::Delivered, outcome, reason: Some(reason) };
     }
     if sent == Some(Certainty::Verified) {
         let reason = open_reason(duties).unwrap_or(Reason::NotOurs);
@@ -188,6 +207,33 @@ pub fn standing(facts: &[FactRecord], duties: &[Duty]) -> Standing {
             Reason::AwaitingFinality { network: r.observation.network.clone(), more: 0 }
         });
     Standing { status: MessageStatus::Observed, outcome, reason: Some(reason) }
+}
+
+/// Whether the duty waits for a person: one that nobody pays for goes on by itself once the account
+/// is funded, and not before.
+fn is_held(state: &DutyState) -> bool {
+    matches!(state, DutyState::Held(_) | DutyState::Waiting(Reason::SignerEmpty { .. }))
+}
+
+/// A message that has ended is settled with its composed calls.
+fn after_the_end(duties: &[Duty], outcome: Option<Outcome>) -> Standing {
+    let composes = || duties.iter().filter(|d| d.kind == DutyKind::Compose);
+    let find = |wanted: fn(&DutyState) -> bool| composes().find(|d| wanted(&d.state));
+    let (status, duty) = if let Some(held) = find(is_held) {
+        (MessageStatus::Held, held)
+    } else if let Some(failed) = find(|s| matches!(s, DutyState::Failed(_))) {
+        (MessageStatus::Failed, failed)
+    } else if let Some(open) = find(DutyState::is_open) {
+        (MessageStatus::Delivered, open)
+    } else {
+        return Standing { status: MessageStatus::Settled, outcome, reason: None };
+    };
+    Standing { status, outcome, reason: duty.state.reason().cloned() }
+}
+
+/// Whether the receiving application said that it did not take the message.
+fn is_refusal(fact: &Fact) -> bool {
+    matches!(fact, Fact::AcknowledgementWritten { error: Some(_), .. })
 }
 
 fn best(facts: &[FactRecord], wanted: impl Fn(&Fact) -> bool) -> Option<Certainty> {
@@ -212,7 +258,7 @@ fn open_reason(duties: &[Duty]) -> Option<Reason> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{duty::DutyKind, fact::*, id::*};
+    use crate::{fact::*, id::*};
     use alloy_primitives::B256;
 
     fn record(fact: Fact, certainty: Certainty) -> FactRecord {
@@ -238,6 +284,7 @@ mod tests {
         Duty {
             message: MessageId(B256::ZERO),
             kind,
+            part: 0,
             network: "base".parse().unwrap(),
             worker: "0x".into(),
             state,
@@ -292,10 +339,33 @@ mod tests {
             duty(DutyKind::Attest, DutyState::Failed(Reason::Refuted { detail: "x".into() }));
         let of = |duties: &[Duty]| standing(std::slice::from_ref(&proven), duties).status;
         assert_eq!(of(&[held.clone(), failed.clone()]), MessageStatus::Held);
+        let network: NetworkName = "beta".parse().unwrap();
+        let unpaid = Reason::SignerEmpty { network, address: "0x01".into() };
+        let unpaid = duty(DutyKind::Execute, DutyState::Waiting(unpaid));
+        assert_eq!(of(&[failed.clone(), unpaid]), MessageStatus::Held, "somebody must fund it");
         assert_eq!(of(&[failed]), MessageStatus::Failed);
         assert_eq!(of(&[held.clone(), refuted]), MessageStatus::Refuted);
         let ended = [proven.clone(), record(Fact::Executed, Certainty::Verified)];
         assert_eq!(standing(&ended, &[held]).status, MessageStatus::Settled);
+    }
+
+    #[test]
+    fn a_message_is_settled_with_its_composed_calls() {
+        let ended =
+            [record(Fact::Sent, Certainty::Verified), record(Fact::Executed, Certainty::Verified)];
+        let of = |state| standing(&ended, &[duty(DutyKind::Compose, state)]);
+        let open = of(DutyState::Waiting(Reason::AwaitingPlan));
+        assert_eq!(
+            (open.status, open.outcome),
+            (MessageStatus::Delivered, Some(Outcome::Executed))
+        );
+        assert_eq!(open.reason, Some(Reason::AwaitingPlan));
+        assert_eq!(of(DutyState::Held(Reason::AwaitingPlan)).status, MessageStatus::Held);
+        assert_eq!(of(DutyState::Done).status, MessageStatus::Settled);
+        assert_eq!(
+            of(DutyState::NotNeeded(Reason::NothingComposed)).status,
+            MessageStatus::Settled
+        );
     }
 
     #[test]

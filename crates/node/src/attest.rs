@@ -1,41 +1,35 @@
 //! Proves again, asks the journal, signs: from stored evidence to a DVN's transaction.
 
+mod prove;
+
+pub(crate) use prove::{Proven, prove};
+
 use crate::{
     context::Context,
-    moves::{failed, held, later, quorum_lost},
-    submit::Outgoing,
+    moves::{Owed, failed, held, later},
+    peers::Gatherer,
 };
-use alloy_primitives::{Address, U256};
-use postrider_evm::transaction::Payload;
+use alloy_primitives::Address;
 use postrider_layerzero::{
     DvnAttestation, DvnTarget, NotAttestable,
-    dvn::{ExecuteParam, Expiration, assemble_signatures, execute_call_data},
+    dvn::{ExecuteParam, Expiration, SIGNATURE_SIZE, assemble_signatures},
 };
-use postrider_message::{
-    AlarmKind, BlockRef, Confirmations, DutyId, DutyState, MessageId, NetworkName, Reason,
-    UnixMillis,
-};
-use postrider_signing::{Attestable, AttestingKey, Intent, Journal, Refusal};
-use postrider_store::{DutyMove, OpenDuty, StoreError};
-use postrider_verification::{
-    Verdict, Verified,
-    evm::{AnchoredBlock, ReceiptEvidence, SentMessage, prove_sent},
-};
-use std::collections::{BTreeMap, HashMap};
+use postrider_message::{AlarmKind, Confirmations, DutyId, Reason, UnixMillis};
+use postrider_signing::{Attestable, AttestingKey, Intent, Journal, JournalError, Refusal};
+use postrider_store::{DutyMove, StoreError};
+use std::{collections::HashMap, sync::Arc};
+use tokio::sync::Mutex;
 
-/// The most attestations in one transaction: beyond it the end of a block is wasted.
-const BATCH: usize = 25;
 /// How long a signature counts, in seconds; well below what the journal allows.
-const EXPIRY_SECONDS: u64 = 1800;
-/// Gas of `DVN.execute` around its items, and of one item (48k measured, signatures of two).
-const BASE_GAS: u64 = 80_000;
-const ITEM_GAS: u64 = 75_000;
-const SIGNATURE_GAS: u64 = 8_000;
+pub(crate) const EXPIRY_SECONDS: u64 = 1800;
+
+/// Signatures with whose they are.
+pub(crate) type Signatures = Vec<(Address, [u8; SIGNATURE_SIZE])>;
 
 /// An attestation that the plan asks for.
 pub struct Wanted<'a> {
     /// The duty, with its message.
-    pub open: &'a OpenDuty,
+    pub owed: Owed<'a>,
     /// Where it goes.
     pub target: DvnTarget,
     /// The least depth.
@@ -45,29 +39,32 @@ pub struct Wanted<'a> {
 /// What came of attesting.
 #[derive(Default)]
 pub struct Signed {
-    /// Transactions to send.
-    pub outgoing: Vec<Outgoing>,
+    /// What was signed by a quorum of the DVN's keys.
+    pub params: HashMap<DutyId, ExecuteParam>,
     /// Duties that cannot go now, and why.
     pub moves: Vec<DutyMove>,
 }
 
-/// The keys that sign for one DVN, each with its journal.
+/// The keys on this node that sign for one DVN, each with its journal, and the peers that sign for
+/// it too.
 #[derive(Debug)]
 pub struct Attester {
     signers: Vec<(AttestingKey, Journal)>,
-}
-
-/// A wanted attestation whose message was proven just now.
-struct Proven<'a> {
-    wanted: Wanted<'a>,
-    fact: Verified<SentMessage>,
+    gatherer: Option<Arc<Gatherer>>,
+    /// Held while journals are asked, since both this node's work and its peers' requests do.
+    turn: Mutex<()>,
 }
 
 impl Attester {
-    /// An attester with these keys.
+    /// An attester with these keys, and with these peers if there are any.
     #[must_use]
-    pub fn new(signers: Vec<(AttestingKey, Journal)>) -> Self {
-        Self { signers }
+    pub fn new(signers: Vec<(AttestingKey, Journal)>, gatherer: Option<Arc<Gatherer>>) -> Self {
+        Self { signers, gatherer, turn: Mutex::new(()) }
+    }
+
+    /// How many keys are here.
+    pub(crate) fn keys(&self) -> usize {
+        self.signers.len()
     }
 
     /// Attests what can be: each message is proven anew from its stored evidence and a block that
@@ -78,103 +75,171 @@ impl Attester {
     pub async fn attest(
         &self,
         context: &Context,
-        dvn: Address,
         quorum: u64,
         wanted: Vec<Wanted<'_>>,
         now: UnixMillis,
     ) -> Result<Signed, StoreError> {
         let mut signed = Signed::default();
-        let proven = prove(context, wanted, now, &mut signed).await?;
-        let expiration = Expiration(now.0 / 1000 + EXPIRY_SECONDS);
-        let mut attestations = Vec::new();
-        for Proven { wanted, fact } in &proven {
-            match DvnAttestation::new(fact, wanted.target, wanted.needed, expiration) {
-                Ok(attestation) => attestations.push((wanted.open, attestation)),
-                Err(NotAttestable::TooShallow { seen, needed }) => {
-                    let network = wanted.open.message.lane.source.network.clone();
-                    let more = needed.0.saturating_sub(seen.0);
-                    let reason = Reason::AwaitingConfirmations { network, more };
-                    signed.moves.push(later(wanted.open, reason, now));
+        let peers = self.gatherer.as_ref().map_or(0, |gatherer| gatherer.count());
+        let needed = usize::try_from(quorum).unwrap_or(usize::MAX);
+        if let Some(reason) = self.impossible(quorum, needed, peers) {
+            let moves = wanted.iter().map(|w| later(w.owed.duty, reason.clone(), now));
+            signed.moves.extend(moves);
+            return Ok(signed);
+        }
+        let wanted = match &self.gatherer {
+            Some(gatherer) => gatherer.on_turn(wanted, needed, now, &mut signed.moves),
+            None => wanted,
+        };
+        let proven = prove(context, wanted, now, &mut signed.moves).await?;
+        let attestations = match &self.gatherer {
+            Some(gatherer) => gatherer.on_terms(&proven, now, &mut signed.moves).await?,
+            None => at_observed_depth(&proven, now, &mut signed.moves),
+        };
+        let own = self.own(context, needed, attestations, now, &mut signed.moves).await;
+        let own = match &self.gatherer {
+            Some(gatherer) => gatherer.complete(own, needed, now, &mut signed.moves).await?,
+            None => own,
+        };
+        for (owed, what, signatures) in own {
+            match assemble_signatures(signatures, quorum) {
+                Ok(joined) => {
+                    signed.params.insert(owed.duty.id(), what.param(joined));
                 }
-                Err(NotAttestable::Lane(error)) => {
-                    let reason = Reason::Refuted { detail: error.to_string().into() };
-                    signed.moves.push(failed(wanted.open, reason));
+                Err(error) => {
+                    let reason = Reason::JournalRefused { detail: error.to_string().into() };
+                    signed.moves.push(later(owed.duty, reason, now));
                 }
             }
         }
-        let params = self.sign(context, quorum, attestations, now, &mut signed).await;
-        signed.outgoing.extend(batches(dvn, quorum, &params));
         Ok(signed)
     }
 
-    /// Collects a quorum of signatures for each attestation. A signature leaves this function only
-    /// with the others it needs, and only after the journal of its key has it on disk (R3).
-    async fn sign(
+    /// Why no number of tries leads to a quorum.
+    fn impossible(&self, quorum: u64, needed: usize, peers: usize) -> Option<Reason> {
+        if quorum == 0 {
+            let detail = "how many signatures the DVN takes could not be read".into();
+            return Some(Reason::SimulationFailed { detail });
+        }
+        let keys = self.keys();
+        if needed <= keys.saturating_add(peers) {
+            return None;
+        }
+        let mut detail = format!("the DVN takes {quorum} signatures, {keys} keys are here");
+        if peers > 0 {
+            detail += &format!(" and {peers} peers are named");
+        }
+        Some(Reason::JournalRefused { detail: detail.into() })
+    }
+
+    /// This node's own signatures on each attestation, as many as a quorum takes. A signature leaves
+    /// this function only after the journal of its key has it on disk (R3).
+    async fn own<'a, 'f>(
         &self,
         context: &Context,
-        quorum: u64,
-        attestations: Vec<(&OpenDuty, DvnAttestation<'_>)>,
+        needed: usize,
+        attestations: Vec<(Owed<'a>, DvnAttestation<'f>)>,
         now: UnixMillis,
-        signed: &mut Signed,
-    ) -> Vec<(DutyId, ExecuteParam)> {
-        let enough = usize::try_from(quorum).is_ok_and(|q| q > 0 && q <= self.signers.len());
-        if !enough {
-            let detail =
-                format!("the DVN takes {quorum} signatures, {} keys are here", self.signers.len());
-            let reason = Reason::JournalRefused { detail: detail.into() };
-            signed.moves.extend(attestations.iter().map(|(o, _)| held(o, reason.clone())));
-            return Vec::new();
+        moves: &mut Vec<DutyMove>,
+    ) -> Vec<(Owed<'a>, DvnAttestation<'f>, Signatures)> {
+        let texts: Vec<&DvnAttestation<'_>> = attestations.iter().map(|(_, what)| what).collect();
+        let signed = match self.sign(needed, &texts).await {
+            Ok(signed) => signed,
+            Err(error) => {
+                let reason = Reason::JournalRefused { detail: error.to_string().into() };
+                moves.extend(attestations.iter().map(|(o, _)| later(o.duty, reason.clone(), now)));
+                return Vec::new();
+            }
+        };
+        let mut own = Vec::new();
+        for ((owed, what), signatures) in attestations.into_iter().zip(signed) {
+            match signatures {
+                Ok(signatures) => own.push((owed, what, signatures)),
+                Err(refusal) => moves.push(refuse(context, owed, &what, &refusal, now).await),
+            }
         }
-        let mut collected: Vec<Vec<(Address, [u8; 65])>> = vec![Vec::new(); attestations.len()];
-        let mut refused: BTreeMap<usize, Refusal> = BTreeMap::new();
-        let take = usize::try_from(quorum).unwrap_or(usize::MAX);
+        own
+    }
+
+    /// Signatures of at most `take` keys on each of `texts`, or the refusal of a journal.
+    ///
+    /// # Errors
+    /// [`JournalError`] if a journal could not be asked; then nothing is signed.
+    pub(crate) async fn sign(
+        &self,
+        take: usize,
+        texts: &[&DvnAttestation<'_>],
+    ) -> Result<Vec<Result<Signatures, Refusal>>, JournalError> {
+        let _turn = self.turn.lock().await;
+        let mut signed: Vec<Result<Signatures, Refusal>> = vec![Ok(Vec::new()); texts.len()];
         for (key, journal) in self.signers.iter().take(take) {
-            let intents = attestations.iter().map(|(_, a)| Intent::of(a)).collect();
-            let permits = match journal.permits(intents).await {
-                Ok(permits) => permits,
-                Err(error) => {
-                    let reason = Reason::JournalRefused { detail: error.to_string().into() };
-                    let moves = attestations.iter().map(|(o, _)| later(o, reason.clone(), now));
-                    signed.moves.extend(moves);
-                    return Vec::new();
-                }
-            };
-            for (i, (permit, (_, what))) in permits.into_iter().zip(&attestations).enumerate() {
-                match permit.map(|permit| key.attest(what, &permit)) {
+            let intents = texts.iter().map(|what| Intent::of(*what)).collect();
+            let permits = journal.permits(intents).await?;
+            for ((permit, what), signed) in permits.into_iter().zip(texts).zip(&mut signed) {
+                match permit.map(|permit| key.attest(*what, &permit)) {
                     Ok(Ok(signature)) => {
-                        if let Some(list) = collected.get_mut(i) {
+                        if let Ok(list) = signed {
                             list.push((key.address(), signature));
                         }
                     }
                     Ok(Err(error)) => tracing::error!(%error, "a permitted signature failed"),
-                    Err(refusal) => {
-                        refused.insert(i, refusal);
-                    }
+                    Err(refusal) => *signed = Err(refusal),
                 }
             }
         }
-        let mut params = Vec::new();
-        for (i, ((open, what), signatures)) in attestations.into_iter().zip(collected).enumerate() {
-            if let Some(refusal) = refused.remove(&i) {
-                signed.moves.push(refuse(context, open, &what, &refusal, now).await);
-                continue;
-            }
-            match assemble_signatures(signatures, quorum) {
-                Ok(joined) => params.push((open.duty.id(), what.param(joined))),
-                Err(error) => {
-                    let reason = Reason::JournalRefused { detail: error.to_string().into() };
-                    signed.moves.push(later(open, reason, now));
-                }
-            }
-        }
-        params
+        Ok(signed)
     }
+}
+
+/// Attestations with the depth that our own quorum observed.
+fn at_observed_depth<'a, 'f>(
+    proven: &'f [Proven<'a>],
+    now: UnixMillis,
+    moves: &mut Vec<DutyMove>,
+) -> Vec<(Owed<'a>, DvnAttestation<'f>)> {
+    let expiration = Expiration(now.0 / 1000 + EXPIRY_SECONDS);
+    let mut attestations = Vec::new();
+    for Proven { wanted, fact } in proven {
+        match DvnAttestation::new(fact, wanted.target, wanted.needed, expiration) {
+            Ok(attestation) => attestations.push((wanted.owed, attestation)),
+            Err(why) => moves.push(not_attestable(wanted.owed, why, now)),
+        }
+    }
+    attestations
+}
+
+/// What becomes of a duty whose attestation cannot be made.
+pub(crate) fn not_attestable(owed: Owed<'_>, why: NotAttestable, now: UnixMillis) -> DutyMove {
+    match why {
+        NotAttestable::TooShallow { seen, needed }
+        | NotAttestable::TooFew { depth: seen, needed } => {
+            let network = owed.message.lane.source.network.clone();
+            let more = needed.0.saturating_sub(seen.0);
+            later(owed.duty, Reason::AwaitingConfirmations { network, more }, now)
+        }
+        NotAttestable::Lane(error) => {
+            failed(owed.duty, Reason::Refuted { detail: error.to_string().into() })
+        }
+    }
+}
+
+/// Raises the alarm that a journal was asked for a second value.
+pub(crate) async fn raise_conflict(
+    context: &Context,
+    owed: Owed<'_>,
+    what: &DvnAttestation<'_>,
+    refusal: &Refusal,
+) {
+    let network = &owed.message.lane.source.network;
+    let detail = format!("{} {}: {refusal}", what.domain(), what.subject());
+    let (kind, id) = (AlarmKind::JournalConflict, Some(owed.message.id()));
+    context.raise(kind, network, id, &detail).await;
 }
 
 /// A conflict waits for the operator, with an alarm; anything else for its time.
 async fn refuse(
     context: &Context,
-    open: &OpenDuty,
+    owed: Owed<'_>,
     what: &DvnAttestation<'_>,
     refusal: &Refusal,
     now: UnixMillis,
@@ -182,125 +247,9 @@ async fn refuse(
     let reason = Reason::JournalRefused { detail: refusal.to_string().into() };
     match refusal {
         Refusal::Conflict { .. } => {
-            let network = &open.message.lane.source.network;
-            let detail = format!("{} {}: {refusal}", what.domain(), what.subject());
-            let (kind, id) = (AlarmKind::JournalConflict, Some(open.message.id()));
-            context.raise(kind, network, id, &detail).await;
-            held(open, reason)
+            raise_conflict(context, owed, what, refusal).await;
+            held(owed.duty, reason)
         }
-        Refusal::TooEarly(_) | Refusal::Expiry { .. } => later(open, reason, now),
+        Refusal::TooEarly(_) | Refusal::Expiry { .. } => later(owed.duty, reason, now),
     }
-}
-
-/// Proves each wanted message from its evidence and a fresh anchor of its block.
-async fn prove<'a>(
-    context: &Context,
-    wanted: Vec<Wanted<'a>>,
-    now: UnixMillis,
-    signed: &mut Signed,
-) -> Result<Vec<Proven<'a>>, StoreError> {
-    let ids: Vec<MessageId> = wanted.iter().map(|w| w.open.duty.message).collect();
-    let evidence: HashMap<MessageId, (BlockRef, Vec<u8>)> = context
-        .store
-        .message_evidence(&ids)
-        .await?
-        .into_iter()
-        .map(|(id, block, bytes)| (id, (block, bytes)))
-        .collect();
-    let mut blocks: BTreeMap<(NetworkName, u64), Result<AnchoredBlock, Reason>> = BTreeMap::new();
-    let mut proven = Vec::new();
-    for wanted in wanted {
-        let open = wanted.open;
-        let source = open.message.lane.source.network.clone();
-        let Some((block, bytes)) = evidence.get(&open.duty.message) else {
-            let detail = "its evidence is not in the store".into();
-            signed.moves.push(later(open, Reason::Refuted { detail }, now));
-            continue;
-        };
-        let key = (source.clone(), block.height.0);
-        if !blocks.contains_key(&key) {
-            let anchored = anchor(context, &source, *block).await;
-            blocks.insert(key.clone(), anchored);
-        }
-        match blocks.get(&key) {
-            Some(Ok(anchored)) => match verdict(context, anchored, bytes, open) {
-                Ok(fact) => proven.push(Proven { wanted, fact }),
-                Err(state) => {
-                    if let DutyState::Failed(reason) = &state {
-                        let (kind, detail) = (AlarmKind::EvidenceRefuted, reason.to_string());
-                        context.raise(kind, &source, Some(open.duty.message), &detail).await;
-                    }
-                    signed.moves.push(match state {
-                        DutyState::Failed(reason) => failed(open, reason),
-                        other => {
-                            let reason = other.reason().cloned();
-                            later(open, reason.unwrap_or(Reason::AwaitingPlan), now)
-                        }
-                    });
-                }
-            },
-            Some(Err(reason)) => signed.moves.push(later(open, reason.clone(), now)),
-            None => {}
-        }
-    }
-    Ok(proven)
-}
-
-/// Anchors the block anew, or says why that cannot be done now.
-async fn anchor(
-    context: &Context,
-    source: &NetworkName,
-    block: BlockRef,
-) -> Result<AnchoredBlock, Reason> {
-    let not_final = Reason::AwaitingFinality { network: source.clone(), more: 0 };
-    let Some(network) = context.network(source) else { return Err(not_final) };
-    let lost = |short| quorum_lost(source, short);
-    let heads = network.upstreams.heads().await.map_err(lost)?;
-    if heads.final_height.is_none_or(|last| last < block.height) {
-        return Err(not_final);
-    }
-    network.upstreams.anchor_final(block.height, &heads).await.map_err(lost)
-}
-
-fn verdict(
-    context: &Context,
-    anchored: &AnchoredBlock,
-    evidence: &[u8],
-    open: &OpenDuty,
-) -> Result<Verified<SentMessage>, DutyState> {
-    let refuted = |detail: String| DutyState::Failed(Reason::Refuted { detail: detail.into() });
-    let evidence = ReceiptEvidence::from_bytes(evidence).map_err(|e| refuted(e.to_string()))?;
-    match prove_sent(anchored, &evidence, &context.deployments, &open.message) {
-        Verdict::Accepted(fact) => Ok(fact),
-        Verdict::Refuted(postrider_verification::verdict::Refutation::OtherBlock { .. }) => {
-            // The follower finds the replaced block and takes the message back.
-            let network = open.message.lane.source.network.clone();
-            Err(DutyState::Waiting(Reason::AwaitingFinality { network, more: 0 }))
-        }
-        Verdict::Refuted(refutation) => Err(refuted(refutation.to_string())),
-        Verdict::Undecided(doubt) => {
-            Err(DutyState::Waiting(Reason::SimulationFailed { detail: doubt.to_string().into() }))
-        }
-    }
-}
-
-fn batches(dvn: Address, quorum: u64, params: &[(DutyId, ExecuteParam)]) -> Vec<Outgoing> {
-    params
-        .chunks(BATCH)
-        .map(|batch| {
-            let (duties, params): (Vec<DutyId>, Vec<ExecuteParam>) = batch.iter().cloned().unzip();
-            let count = params.len() as u64;
-            let item = ITEM_GAS + SIGNATURE_GAS * quorum;
-            Outgoing {
-                payload: Payload {
-                    to: dvn,
-                    data: execute_call_data(params),
-                    value: U256::ZERO,
-                    gas_limit: BASE_GAS + item * count,
-                },
-                duties,
-                purpose: format!("attest {count}"),
-            }
-        })
-        .collect()
 }

@@ -2,10 +2,14 @@
 //!
 //! In the order of a message's way: `upstreams` asks whether the networks can be heard and their
 //! blocks proven, `keys` whether the keys can be used, `contracts` whether the contracts are
-//! those the file takes them for, and take us for what the file says we are.
+//! those the file takes them for, and take us for what the file says we are. `cosmos` asks the same of
+//! Cosmos networks, and how the light clients there stand; `settings` compares the file with itself.
 
 mod contracts;
+mod cosmos;
 mod keys;
+mod settings;
+mod tokens;
 mod upstreams;
 
 use crate::{config::Config, context::Network};
@@ -107,24 +111,44 @@ pub async fn check(
     let mut findings = Findings::default();
     progress("opening the keys");
     let keys = keys::open(config, keystore, password, &mut findings).await;
-    let keys = &keys;
+    keys::peers(config, &keys.addresses, &mut findings);
+    settings::contradictions(config, &mut findings);
+    let addresses = &keys.addresses;
     let checks = config.networks.keys().map(|name| async move {
         let mut findings = Findings::default();
         progress(&format!("asking {name}"));
-        let checked = of_network(config, name, keys, &mut findings);
-        if tokio::time::timeout(NETWORK_TIME, checked).await.is_err() {
-            findings.error(
-                &format!("networks.{name}"),
-                format!("its checks did not end within {NETWORK_TIME:?}"),
-                "what comes after the findings named here was not compared",
-                "use quicker upstreams, or a smaller `timeout_ms`, and check again",
-            );
-        }
+        let checked = of_network(config, name, addresses, &mut findings);
+        let ended = tokio::time::timeout(NETWORK_TIME, checked).await.is_ok();
+        in_time(name, ended, &mut findings);
         progress(&format!("{name} is compared"));
         findings.0
     });
-    findings.0.extend(join_all(checks).await.into_iter().flatten());
+    let cosmos = cosmos::networks(config, &mut findings);
+    let (cosmos, keys) = (&cosmos, &keys);
+    let others = cosmos.values().map(|network| async move {
+        let mut findings = Findings::default();
+        let name = &network.name;
+        progress(&format!("asking {name}"));
+        let checked = cosmos::of_network(config, network, cosmos, keys, &mut findings);
+        let ended = tokio::time::timeout(NETWORK_TIME, checked).await.is_ok();
+        in_time(name, ended, &mut findings);
+        progress(&format!("{name} is compared"));
+        findings.0
+    });
+    let (evm, others) = futures::join!(join_all(checks), join_all(others));
+    findings.0.extend(evm.into_iter().chain(others).flatten());
     findings.in_order()
+}
+
+fn in_time(name: &NetworkName, ended: bool, findings: &mut Findings) {
+    if !ended {
+        findings.error(
+            &format!("networks.{name}"),
+            format!("its checks did not end within {NETWORK_TIME:?}"),
+            "what comes after the findings named here was not compared",
+            "use quicker upstreams, or a smaller `timeout_ms`, and check again",
+        );
+    }
 }
 
 async fn of_network(
@@ -161,7 +185,8 @@ async fn of_network(
     if let (Some(layerzero), Some(deployment)) =
         (config.layerzero.get(name), config.deployments.on(name))
     {
-        let ours = contracts::Ours::new(&network, deployment, layerzero, keys);
+        let ours =
+            contracts::Ours::new(&network, (deployment, &config.deployments), layerzero, keys);
         ours.check(&network, findings).await;
     }
 }

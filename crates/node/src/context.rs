@@ -1,10 +1,14 @@
 //! What the tasks of a node share.
 
-use crate::config::{Config, NetworkConfig};
+use crate::{
+    config::{Config, NetworkConfig},
+    cosmos::CosmosNetwork,
+};
+use alloy_primitives::U256;
 use postrider_evm::{RpcClient, Upstream, UpstreamError, Upstreams};
 use postrider_layerzero::Deployments;
 use postrider_message::{Alarm, AlarmKind, Height, MessageId, NetworkName, UnixMillis};
-use postrider_store::Store;
+use postrider_store::{Store, StoreError};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::{Notify, watch};
 
@@ -21,6 +25,17 @@ pub struct Network {
     pub progress: watch::Sender<Progress>,
     /// Wakes the planner of what is brought there.
     pub work: Notify,
+    /// The account that pays there, as last told by an upstream; `None` before that.
+    pub wallet: watch::Sender<Option<Wallet>>,
+}
+
+/// An account and what it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wallet {
+    /// The account, in canonical text.
+    pub address: String,
+    /// What it holds, in the network's smallest unit, as one upstream says.
+    pub balance: U256,
 }
 
 /// How far a network is known.
@@ -32,6 +47,19 @@ pub struct Progress {
     pub durable: Height,
     /// The height up to which hints were recorded.
     pub hinted: Height,
+    /// The last step led to the newest final block, or there was none to take.
+    pub caught_up: bool,
+    /// The follower ended and does not go on without an operator.
+    pub stopped: bool,
+}
+
+/// What stays on disk when a node stops, for the next start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parked {
+    /// Transactions signed and not final.
+    pub transactions: u64,
+    /// Messages that have not ended.
+    pub messages: u64,
 }
 
 impl Network {
@@ -49,7 +77,13 @@ impl Network {
         let upstreams =
             Arc::new(Upstreams::new(name.clone(), list, config.policy, config.finality));
         let progress = watch::Sender::new(Progress::default());
-        Ok(Self { name, config, upstreams, progress, work: Notify::new() })
+        let wallet = watch::Sender::new(None);
+        Ok(Self { name, config, upstreams, progress, work: Notify::new(), wallet })
+    }
+
+    /// Notes what an upstream says that the paying account holds.
+    pub fn note_wallet(&self, address: &str, balance: U256) {
+        self.wallet.send_replace(Some(Wallet { address: address.to_owned(), balance }));
     }
 }
 
@@ -57,8 +91,10 @@ impl Network {
 pub struct Context {
     /// What is remembered.
     pub store: Arc<dyn Store>,
-    /// The networks.
+    /// The EVM networks.
     pub networks: BTreeMap<NetworkName, Arc<Network>>,
+    /// The Cosmos networks.
+    pub cosmos: BTreeMap<NetworkName, Arc<CosmosNetwork>>,
     /// LayerZero on them.
     pub deployments: Deployments,
     /// The configuration.
@@ -67,11 +103,48 @@ pub struct Context {
 
 impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Context").field("networks", &self.networks.keys()).finish_non_exhaustive()
+        f.debug_struct("Context")
+            .field("networks", &self.networks.keys())
+            .field("cosmos", &self.cosmos.keys())
+            .finish_non_exhaustive()
     }
 }
 
 impl Context {
+    /// What the tasks of a node with this configuration share; asks nobody anything yet.
+    ///
+    /// # Errors
+    /// The network and the [`UpstreamError`] if no HTTP client can be built.
+    pub fn new(
+        config: Config,
+        store: Arc<dyn Store>,
+    ) -> Result<Self, (NetworkName, UpstreamError)> {
+        let mut networks = BTreeMap::new();
+        for (name, settings) in &config.networks {
+            let network = Network::new(name.clone(), settings.clone());
+            networks.insert(name.clone(), Arc::new(network.map_err(|e| (name.clone(), e))?));
+        }
+        let mut cosmos = BTreeMap::new();
+        for (name, settings) in &config.cosmos {
+            let network = CosmosNetwork::new(name.clone(), settings.clone());
+            cosmos.insert(name.clone(), Arc::new(network.map_err(|e| (name.clone(), e))?));
+        }
+        let deployments = config.deployments.clone();
+        Ok(Self { store, networks, cosmos, deployments, config })
+    }
+
+    /// What is on disk for the next start.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub async fn parked(&self) -> Result<Parked, StoreError> {
+        let tally = self.store.tally().await?;
+        Ok(Parked {
+            transactions: tally.transactions.iter().map(|(.., n)| n).sum(),
+            messages: tally.reasons.iter().map(|(_, n)| n).sum(),
+        })
+    }
+
     /// A network by its name.
     #[must_use]
     pub fn network(&self, name: &NetworkName) -> Option<&Arc<Network>> {
@@ -81,6 +154,9 @@ impl Context {
     /// Wakes every planner: something was recorded that may be of use to any of them.
     pub fn wake_all(&self) {
         for network in self.networks.values() {
+            network.work.notify_one();
+        }
+        for network in self.cosmos.values() {
             network.work.notify_one();
         }
     }
@@ -98,14 +174,17 @@ impl Context {
         self.keep(alarm).await;
     }
 
+    /// Logs an alarm that is recorded.
+    pub(crate) fn sound(alarm: &Alarm) {
+        let (kind, network) = (alarm.kind.as_str(), &alarm.network);
+        tracing::error!(kind, %network, "ALARM: {}", alarm.detail);
+    }
+
     /// Records and logs an alarm that was raised elsewhere.
     pub async fn keep(&self, alarm: Alarm) {
         match self.store.raise(alarm.clone()).await {
             Ok(false) => {}
-            Ok(true) => {
-                let (kind, network) = (alarm.kind.as_str(), &alarm.network);
-                tracing::error!(kind, %network, "ALARM: {}", alarm.detail);
-            }
+            Ok(true) => Self::sound(&alarm),
             Err(error) => {
                 tracing::error!(kind = alarm.kind.as_str(), %error, "ALARM not recorded: {}", alarm.detail);
             }

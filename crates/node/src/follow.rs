@@ -4,16 +4,23 @@ use crate::{
     context::{Context, Network},
     moves::quorum_lost,
     record::{block_batch, hint_batch},
+    supply,
 };
-use postrider_evm::{Follower, LogFilter, Step, follower::FollowError};
+use postrider_evm::{
+    Follower, LogFilter,
+    follower::{FollowError, Look, MAX_STEP, ProvenBlock, Step},
+};
 use postrider_layerzero::topics;
-use postrider_message::{AlarmKind, BlockRef, UnixMillis};
+use postrider_message::{AlarmKind, BlockRef, BlockTime, UnixMillis};
 use postrider_store::{Cursor, KEEP_BLOCKS, StoreError};
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 /// How long to wait after a failure before trying again.
 const PAUSE: Duration = Duration::from_millis(500);
+
+/// The most logs that are recorded at once: each may tell several facts, and all of them are in memory.
+const MAX_LOGS: usize = 4_000;
 
 /// Why following stopped for good.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +79,8 @@ pub async fn follow(
             }
             Err(stopped) => return Err(stopped),
         };
-        let pause = if moved { Duration::ZERO } else { task.network.config.poll };
+        let poll = task.network.config.poll;
+        let pause = if moved { Duration::ZERO } else { task.follower.pause(poll) };
         if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return Ok(());
         }
@@ -90,7 +98,7 @@ async fn first_cursor(
         }
         match follower.start(network.config.start_height).await {
             Ok(Some(block)) => {
-                let mut batch = block_batch(context, network, block, vec![block], vec![]).await;
+                let mut batch = block_batch(context, network, block, vec![block], vec![]).await?;
                 batch.previous = None;
                 context.store.record_blocks(batch).await?;
             }
@@ -115,9 +123,17 @@ impl Task {
         false
     }
 
-    /// One look at the hint and one step on the durable way; whether the durable way moved.
+    /// One look at the hint and one step on the durable way; whether more is to be read at once.
     async fn tick(&mut self) -> Result<bool, FollowStopped> {
-        let news = self.hint().await?;
+        let news = match self.hint().await {
+            Ok(news) => news,
+            Err(error @ StoreError::Corrupt { .. }) => return Err(error.into()),
+            // What cannot be hinted, perhaps because an upstream invents too much, is only late.
+            Err(error) => {
+                tracing::warn!(network = %self.network.name, %error, "a hint was not recorded");
+                true
+            }
+        };
         if !news && !self.in_trouble && !self.follower.may_step(self.cursor.tip.height) {
             return Ok(false);
         }
@@ -135,6 +151,7 @@ impl Task {
             }
             Err(error) => {
                 self.in_trouble = true;
+                self.caught_up(false);
                 trouble(&self.context, &self.network, &error).await;
                 tokio::time::sleep(PAUSE).await;
                 Ok(false)
@@ -143,18 +160,20 @@ impl Task {
     }
 
     /// Looks ahead; false only if the best upstream has nothing new.
-    async fn hint(&mut self) -> Result<bool, FollowStopped> {
-        match self.follower.hint(self.cursor.tip.height).await {
-            Ok(Some(hints)) => {
+    async fn hint(&mut self) -> Result<bool, StoreError> {
+        let head = self.network.progress.borrow().head;
+        match self.follower.hint(self.cursor.tip.height, head).await {
+            Ok(Look::Blocks(hints)) => {
                 let to = hints.to;
-                let batch = hint_batch(&self.context, &self.network, hints).await;
+                let batch = hint_batch(&self.context, &self.network, hints).await?;
                 let recorded = self.context.store.record_hints(batch).await?;
                 self.network.progress.send_modify(|p| p.hinted = to);
                 if !recorded.affected.is_empty() {
                     self.context.wake_all();
                 }
             }
-            Ok(None) => return Ok(false),
+            Ok(Look::Nothing) => return Ok(false),
+            Ok(Look::FarAhead) => {}
             Err(error) => tracing::debug!(network = %self.network.name, %error, "no hint"),
         }
         Ok(true)
@@ -162,35 +181,49 @@ impl Task {
 
     async fn take(&mut self, step: Step) -> Result<bool, FollowStopped> {
         match step {
-            Step::Idle => Ok(false),
-            Step::Advanced { blocks, proven, head } => {
-                self.advance(blocks, proven).await?;
+            Step::Idle { head } => {
+                self.caught_up(true);
+                self.publish(Some(head));
+                Ok(false)
+            }
+            Step::Advanced { blocks, proven, time, head } => {
+                let whole_step = blocks.len() as u64 >= MAX_STEP;
+                self.advance(blocks, proven, time).await?;
+                self.caught_up(!whole_step);
                 self.publish(Some(head));
                 self.context.wake_all();
-                Ok(true)
+                Ok(whole_step)
             }
             Step::Replaced { common } => self.unwind(common).await.map(|()| true),
         }
     }
 
+    /// Records blocks, as many at once as the store takes.
     async fn advance(
         &mut self,
         blocks: Vec<BlockRef>,
-        proven: Vec<postrider_evm::follower::ProvenBlock>,
+        proven: Vec<ProvenBlock>,
+        time: BlockTime,
     ) -> Result<(), FollowStopped> {
-        let tip = self.cursor.tip;
-        let newest = blocks.clone();
-        let batch = block_batch(&self.context, &self.network, tip, blocks, proven).await;
-        let recorded = self.context.store.record_blocks(batch).await?;
-        if recorded.new_messages > 0 {
-            let (network, count) = (&self.network.name, recorded.new_messages);
-            tracing::info!(%network, count, "messages proven");
+        let last = blocks.last().copied();
+        for (blocks, proven) in portions(blocks, proven) {
+            let tip = self.cursor.tip;
+            let newest = blocks.clone();
+            let mut batch = block_batch(&self.context, &self.network, tip, blocks, proven).await?;
+            batch.tip_time = (newest.last().copied() == last).then_some(time);
+            let recorded = self.context.store.record_blocks(batch).await?;
+            recorded.alarms.iter().for_each(Context::sound);
+            if recorded.new_messages > 0 {
+                let (network, count) = (&self.network.name, recorded.new_messages);
+                tracing::info!(%network, count, "messages proven");
+            }
+            self.cursor.recent.splice(0..0, newest.into_iter().rev());
+            self.cursor.recent.truncate(KEEP_BLOCKS);
+            if let Some(tip) = self.cursor.recent.first() {
+                self.cursor.tip = *tip;
+            }
         }
-        self.cursor.recent.splice(0..0, newest.into_iter().rev());
-        self.cursor.recent.truncate(KEEP_BLOCKS);
-        if let Some(tip) = self.cursor.recent.first() {
-            self.cursor.tip = *tip;
-        }
+        supply::ask(&self.context, &self.network).await?;
         Ok(())
     }
 
@@ -203,18 +236,17 @@ impl Task {
         };
         let at = UnixMillis::now();
         let unwound = self.context.store.unwind(network, common.height, at).await?;
-        let detail = format!("final blocks above {} were replaced", common.height);
-        self.context.raise(AlarmKind::FinalBlockReplaced, network, None, &detail).await;
-        for message in unwound.signed {
-            let detail = format!("message {message} was signed for, and its block is gone");
-            let kind = AlarmKind::SignedThenReorganised;
-            self.context.raise(kind, network, Some(message), &detail).await;
-        }
+        let (height, signed) = (common.height, unwound.signed.len());
+        tracing::error!(%network, %height, signed, "ALARM: final blocks above were replaced");
         if let Some(cursor) = self.context.store.cursor(network).await? {
             self.cursor = cursor;
         }
         self.context.wake_all();
         Ok(())
+    }
+
+    fn caught_up(&self, caught_up: bool) {
+        self.network.progress.send_modify(|p| p.caught_up = caught_up);
     }
 
     fn publish(&self, head: Option<postrider_message::Height>) {
@@ -224,6 +256,31 @@ impl Task {
             p.head = head.unwrap_or(durable).max(p.head);
         });
     }
+}
+
+/// Blocks in portions that hold no more logs than a batch of the store takes facts.
+fn portions(
+    blocks: Vec<BlockRef>,
+    proven: Vec<ProvenBlock>,
+) -> Vec<(Vec<BlockRef>, Vec<ProvenBlock>)> {
+    let mut portions: Vec<(Vec<BlockRef>, Vec<ProvenBlock>)> = Vec::new();
+    let mut proven = proven.into_iter().peekable();
+    let mut logs = 0;
+    for block in blocks {
+        let found = proven.next_if(|proven| proven.receipts.block().block() == block);
+        let here: usize =
+            found.iter().flat_map(|proven| &proven.found).map(|receipt| receipt.logs.len()).sum();
+        if portions.is_empty() || logs + here > MAX_LOGS {
+            portions.push((Vec::new(), Vec::new()));
+            logs = 0;
+        }
+        logs += here;
+        if let Some((blocks, proven)) = portions.last_mut() {
+            blocks.push(block);
+            proven.extend(found);
+        }
+    }
+    portions
 }
 
 async fn trouble(context: &Context, network: &Network, error: &FollowError) {

@@ -1,8 +1,21 @@
-//! Moves of duties, and when a duty is tried again.
+//! Moves of duties.
 
-use postrider_message::{DutyState, NetworkName, Reason, UnixMillis};
-use postrider_store::{DutyMove, OpenDuty};
+use postrider_message::{
+    BlockRef, Duty, DutyState, Message, NetworkName, Reason, UnixMillis, duty::retry_at,
+};
+use postrider_store::DutyMove;
 use postrider_verification::Shortfall;
+
+/// A duty with its message.
+#[derive(Debug, Clone, Copy)]
+pub struct Owed<'a> {
+    /// The duty.
+    pub duty: &'a Duty,
+    /// Its message.
+    pub message: &'a Message,
+    /// Where this node has proven it to be sent: the block, and the position of the log in it.
+    pub sent_at: Option<(BlockRef, u64)>,
+}
 
 /// The reason that stands for a missing quorum.
 #[must_use]
@@ -15,18 +28,11 @@ pub(crate) fn quorum_lost(network: &NetworkName, short: Shortfall) -> Reason {
     }
 }
 
-/// When to try again after so many attempts: 2 s, then twice as long each time, 10 minutes at most.
-#[must_use]
-pub(crate) fn retry_at(now: UnixMillis, attempts: u32) -> UnixMillis {
-    let wait = 2_000u64.saturating_mul(1 << attempts.min(9)).min(600_000);
-    UnixMillis(now.0.saturating_add(wait))
-}
-
 /// A move to this state, with nothing else changed.
-pub(crate) fn to(open: &OpenDuty, state: DutyState) -> DutyMove {
+pub(crate) fn to(duty: &Duty, state: DutyState) -> DutyMove {
     DutyMove {
-        duty: open.duty.id(),
-        from: open.duty.state.as_str(),
+        duty: duty.id(),
+        from: duty.state.as_str(),
         to: state,
         not_before: None,
         count_attempt: false,
@@ -34,33 +40,20 @@ pub(crate) fn to(open: &OpenDuty, state: DutyState) -> DutyMove {
 }
 
 /// A move to waiting, to be tried again on a schedule.
-pub(crate) fn later(open: &OpenDuty, reason: Reason, now: UnixMillis) -> DutyMove {
+pub(crate) fn later(duty: &Duty, reason: Reason, now: UnixMillis) -> DutyMove {
     DutyMove {
-        not_before: Some(retry_at(now, open.duty.attempts)),
+        not_before: Some(retry_at(now, duty.attempts)),
         count_attempt: true,
-        ..to(open, DutyState::Waiting(reason))
+        ..to(duty, DutyState::Waiting(reason))
     }
 }
 
 /// A move to where only an operator moves it on.
-pub(crate) fn held(open: &OpenDuty, reason: Reason) -> DutyMove {
-    to(open, DutyState::Held(reason))
+pub(crate) fn held(duty: &Duty, reason: Reason) -> DutyMove {
+    to(duty, DutyState::Held(reason))
 }
 
 /// A move to a bad end.
-pub(crate) fn failed(open: &OpenDuty, reason: Reason) -> DutyMove {
-    to(open, DutyState::Failed(reason))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn retries_grow_and_have_a_bound() {
-        let wait = |attempts| retry_at(UnixMillis(0), attempts).0;
-        assert_eq!([wait(0), wait(1), wait(2)], [2_000, 4_000, 8_000]);
-        assert_eq!(wait(9), 600_000);
-        assert_eq!(wait(u32::MAX), 600_000);
-    }
+pub(crate) fn failed(duty: &Duty, reason: Reason) -> DutyMove {
+    to(duty, DutyState::Failed(reason))
 }

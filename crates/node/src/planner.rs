@@ -1,29 +1,26 @@
 //! The task that plans what is brought to one network.
 
 use crate::{
-    attest::{self, Attester},
+    attest::{Attester, Signed, Wanted},
+    bundle::{Payers, bundles},
     context::{Context, Network},
-    moves::{later, quorum_lost, retry_at, to},
-    submit::{Outgoing, Submitter},
+    moves::{Owed, later, quorum_lost, to},
+    peers::gather::sent_at,
+    planning::{Planned, Planning},
 };
-use postrider_layerzero::{
-    Action, Decision, Deployment, View,
-    plan::{Job, plan, questions},
-};
-use postrider_message::{
-    Confirmations, Detail, DutyId, DutyKind, DutyState, Fact, Reason, UnixMillis,
-};
-use postrider_store::{DutyMove, InFlight, OpenDuty, StoreError, TransactionState};
+use postrider_layerzero::{Action, Ahead, Deployment, Job, MessagePlan};
+use postrider_message::{Duty, DutyId, DutyState, LaneId, Message, UnixMillis};
+use postrider_store::{OpenMessage, StoreError};
 use postrider_verification::Shortfall;
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
 use tokio_util::sync::CancellationToken;
 
-/// The most duties planned in one go.
-const MAX_DUTIES: u32 = 600;
+/// The most messages planned in one go.
+const MAX_MESSAGES: u32 = 400;
 /// A planner that nobody wakes looks again after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
@@ -32,8 +29,22 @@ pub struct Planner {
     context: Arc<Context>,
     network: Arc<Network>,
     deployment: Deployment,
-    submitter: Arc<Submitter>,
-    attester: Option<Attester>,
+    payers: Payers,
+    attester: Option<Arc<Attester>>,
+    ahead: Ahead,
+    /// Gas that a block has there, as the last round found it; 0 before the first.
+    block_gas: u64,
+    /// The lane whose turn was the last in a round that had no place for all.
+    last_turn: Option<LaneId>,
+}
+
+/// When the next round is of use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum More {
+    /// There is room for what this round left out.
+    AtOnce,
+    /// When something has changed.
+    Later,
 }
 
 impl Planner {
@@ -43,20 +54,30 @@ impl Planner {
         context: Arc<Context>,
         network: Arc<Network>,
         deployment: Deployment,
-        submitter: Arc<Submitter>,
-        attester: Option<Attester>,
+        payers: Payers,
+        attester: Option<Arc<Attester>>,
     ) -> Self {
-        Self { context, network, deployment, submitter, attester }
+        Self {
+            context,
+            network,
+            deployment,
+            payers,
+            attester,
+            ahead: Ahead::default(),
+            block_gas: 0,
+            last_turn: None,
+        }
     }
 
     /// Plans until cancelled.
     ///
     /// # Errors
     /// [`StoreError::Corrupt`]: trying again will not mend it.
-    pub async fn run(self, stop: CancellationToken) -> Result<(), StoreError> {
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
         loop {
             match self.round().await {
-                Ok(()) => {}
+                Ok(More::AtOnce) if !stop.is_cancelled() => continue,
+                Ok(_) => {}
                 Err(error @ StoreError::Corrupt { .. }) => return Err(error),
                 // R6: whatever else the store refuses concerns one round of one network.
                 Err(error) => {
@@ -70,193 +91,147 @@ impl Planner {
         }
     }
 
-    async fn round(&self) -> Result<(), StoreError> {
-        self.submitter.watch().await?;
+    async fn round(&mut self) -> Result<More, StoreError> {
+        self.ahead.retain(&self.payers.watch().await?);
         let now = UnixMillis::now();
         let name = &self.network.name;
-        let mut open = self.context.store.open_duties(name, now, MAX_DUTIES).await?;
-        if open.is_empty() {
-            return Ok(());
+        let store = &self.context.store;
+        let mut open = store.open_messages(name, now, self.last_turn, MAX_MESSAGES).await?;
+        // With more lanes than fit, the next round begins where this one ends.
+        let is_full = u32::try_from(open.len()).is_ok_and(|count| count >= MAX_MESSAGES);
+        self.last_turn = open.last().filter(|_| is_full).map(|open| open.message.lane.id());
+        if self.block_gas == 0 && !open.is_empty() {
+            let newest = self.network.upstreams.newest().await;
+            self.block_gas = newest.map_or(0, |newest| newest.header.gas_limit);
         }
-        self.without_effect(&open, now).await?;
-        open.retain(|o| !matches!(o.duty.state, DutyState::Submitted(_)));
-        let jobs = self.jobs(&open, self.submitter.room().await?);
-        let view = match self.view(&jobs).await {
-            Ok(view) => view,
-            Err(short) => return self.wait_for_quorum(&open, short, now).await,
-        };
-        let decisions = plan(&jobs, &view, &self.deployment);
-        self.carry_out(&open, decisions, &view, now).await
+        let has_room = self.keep_what_fits(&mut open, now);
+        let more = if is_full && has_room { More::AtOnce } else { More::Later };
+        open.sort_by_cached_key(|open| (open.message.lane.id(), open.message.nonce));
+        if open.is_empty() {
+            return Ok(More::Later);
+        }
+        let planning = self.planning();
+        let jobs: Vec<Job<'_>> = open.iter().map(|open| planning.job(open, now)).collect();
+        match planning.plan(&jobs, &self.ahead).await {
+            Ok(planned) => match self.carry_out(&open, planned, now).await? {
+                // A round that sends nothing leads to none at once: it would find the same again.
+                0 => Ok(More::Later),
+                _ => Ok(more),
+            },
+            Err(short) => self.wait_for_quorum(&open, short, now).await.map(|()| More::Later),
+        }
     }
 
-    /// The jobs to plan now: those that would each need a transaction only as far as there is room
-    /// for them, so that nothing is asked of the destination before its answer is of use.
-    fn jobs<'a>(&self, open: &'a [OpenDuty], mut room: usize) -> Vec<Job<'a>> {
-        let takes_room = |job: &Job<'_>| job.duty.kind != DutyKind::Attest && !job.is_too_early();
-        let jobs = open.iter().map(|open| self.job(open));
-        jobs.filter(|job| {
-            if !takes_room(job) {
+    /// Keeps those that need no transaction of their own now, and as many others as there is room
+    /// for, so that nothing is asked of the destination before its answer is of use. Tells whether
+    /// all had room.
+    fn keep_what_fits(&self, open: &mut Vec<OpenMessage>, now: UnixMillis) -> bool {
+        let mut room = self.payers.room(self.block_gas);
+        let mut all = true;
+        let planning = self.planning();
+        open.retain(|open| {
+            let job = planning.job(open, now);
+            let needed = job.transactions();
+            if needed == 0 {
                 return true;
             }
-            let fits = room > 0;
-            room = room.saturating_sub(1);
-            fits
-        })
-        .collect()
+            let batched = self.deployment.batch.is_some();
+            let has_room = room.take(&open.message, needed, job.steps(), batched);
+            all &= has_room;
+            has_room
+        });
+        all
     }
 
-    fn job<'a>(&self, open: &'a OpenDuty) -> Job<'a> {
-        let source = &open.message.lane.source.network;
-        let sent_at = open
-            .facts
-            .iter()
-            .filter(|r| matches!(r.fact, Fact::Sent))
-            .map(|r| r.observation.block.height.0)
-            .max();
-        let head = self.context.network(source).map_or(0, |n| n.progress.borrow().head.0);
-        let depth = sent_at.map_or(0, |height| head.saturating_sub(height));
-        Job {
-            duty: &open.duty,
-            message: &open.message,
-            facts: &open.facts,
-            depth: Confirmations(depth),
-            min_confirmations: self
-                .context
-                .config
-                .layerzero
-                .get(source)
-                .map_or(Confirmations(1), |c| c.min_confirmations),
-        }
+    fn planning(&self) -> Planning<'_> {
+        Planning { context: &self.context, network: &self.network, deployment: &self.deployment }
     }
 
-    /// One view of the newest state, read by the quorum.
-    async fn view(&self, jobs: &[Job<'_>]) -> Result<View, Shortfall> {
-        let questions = questions(jobs, &self.deployment);
-        let endpoint = self.deployment.endpoint;
-        let calls: Vec<_> = questions.iter().map(|q| q.call(endpoint)).collect();
-        if calls.is_empty() {
-            return Ok(View::empty());
-        }
-        let upstreams = &self.network.upstreams;
-        let at = upstreams.anchor_latest().await?;
-        Ok(View::new(questions, &upstreams.read(&at, &calls).await?))
-    }
-
-    /// R2: without a quorum nothing goes, and every open duty says so.
+    /// R2: without a quorum nothing goes, and every duty that could be planned says so.
     async fn wait_for_quorum(
         &self,
-        open: &[OpenDuty],
+        open: &[OpenMessage],
         short: Shortfall,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
         let reason = quorum_lost(&self.network.name, short);
-        let moves = open.iter().map(|o| to(o, DutyState::Waiting(reason.clone()))).collect();
+        let waits =
+            |duty: &&Duty| matches!(duty.state, DutyState::Waiting(_) | DutyState::Ready(_));
+        let duties = open.iter().flat_map(|open| &open.duties).filter(waits);
+        let moves = duties.map(|duty| to(duty, DutyState::Waiting(reason.clone()))).collect();
         self.context.store.move_duties(moves, now).await.map(|_| ())
     }
 
     async fn carry_out(
-        &self,
-        open: &[OpenDuty],
-        decisions: Vec<Decision>,
-        view: &View,
+        &mut self,
+        open: &[OpenMessage],
+        Planned { plans, base_fee, block_gas, quorum }: Planned,
         now: UnixMillis,
-    ) -> Result<(), StoreError> {
-        let by_id: HashMap<DutyId, &OpenDuty> = open.iter().map(|o| (o.duty.id(), o)).collect();
+    ) -> Result<usize, StoreError> {
+        let owed: HashMap<DutyId, Owed<'_>> = open
+            .iter()
+            .flat_map(|o| {
+                let (message, sent_at) = (&o.message, sent_at(o));
+                o.duties.iter().map(move |duty| (duty.id(), Owed { duty, message, sent_at }))
+            })
+            .collect();
         let mut moves = Vec::new();
-        let mut sends = Vec::new();
-        let mut attests = Vec::new();
-        for Decision { duty, action } in decisions {
-            let Some(open) = by_id.get(&duty) else { continue };
-            match action {
-                Action::Become(state) => moves.push(to(open, state)),
-                Action::TryLater(reason) => moves.push(later(open, reason, now)),
+        let mut wanted = Vec::new();
+        for decision in plans.iter().flat_map(|plan| &plan.decisions) {
+            let Some(owed) = owed.get(&decision.duty).copied() else { continue };
+            match &decision.action {
+                Action::Become(state) => moves.push(to(owed.duty, state.clone())),
+                Action::TryLater(reason) => moves.push(later(owed.duty, reason.clone(), now)),
                 Action::Attest { target, needed } => {
-                    attests.push(attest::Wanted { open, target, needed });
+                    wanted.push(Wanted { owed, target: *target, needed: *needed });
                 }
-                Action::Send(payload) => sends.push(Outgoing {
-                    payload,
-                    duties: vec![duty],
-                    purpose: format!("{} {}", open.duty.kind, open.message.id().short()),
-                }),
+                Action::Send(_) => {}
             }
         }
-        if !attests.is_empty()
-            && let (Some(attester), Some(dvn)) = (&self.attester, self.deployment.dvn)
-        {
-            let quorum = view.quorum(dvn).unwrap_or(0);
-            let signed = attester.attest(&self.context, dvn, quorum, attests, now).await?;
-            moves.extend(signed.moves);
-            // Attestations first: what follows on the same account may build on them.
-            sends.splice(0..0, signed.outgoing);
-        }
+        let signed = self.attest(wanted, quorum, now).await?;
+        moves.extend(signed.moves);
         self.context.store.move_duties(moves, now).await?;
-        if sends.is_empty() {
-            return Ok(());
+
+        let messages: HashMap<_, &Message> =
+            open.iter().map(|o| (o.message.id(), &o.message)).collect();
+        let lane_of = |plan: &MessagePlan| messages.get(&plan.message).map(|m| m.lane.id());
+        if block_gas > 0 {
+            self.block_gas = block_gas;
         }
-        for refused in self.submitter.send(sends).await? {
-            let moves = refused
-                .duties
-                .iter()
-                .filter_map(|id| by_id.get(id))
-                .map(|open| later(open, refused.reason.clone(), now))
-                .collect();
+        let mut sent = 0;
+        for (payer, plans) in self.payers.share(plans, lane_of) {
+            let calls = bundles(&self.deployment, plans, &signed.params, quorum);
+            let steps: Vec<_> = calls.iter().flat_map(|call| call.steps.clone()).collect();
+            let count = calls.len();
+            self.payers.note_gas(&calls);
+            let refused = payer.send(calls, base_fee).await?;
+            sent += count.saturating_sub(refused.len());
+            let mut unsent = HashSet::new();
+            let mut moves = Vec::new();
+            for refused in refused {
+                let duties = refused.duties.iter().filter_map(|id| owed.get(id));
+                moves.extend(duties.map(|owed| later(owed.duty, refused.reason.clone(), now)));
+                unsent.extend(refused.duties);
+            }
             self.context.store.move_duties(moves, now).await?;
-        }
-        Ok(())
-    }
-
-    /// A transaction's status proves nothing: a duty whose transaction is in a block that was read,
-    /// without the fact it was to bring about, is tried again.
-    async fn without_effect(&self, open: &[OpenDuty], now: UnixMillis) -> Result<(), StoreError> {
-        if !open.iter().any(|o| matches!(o.duty.state, DutyState::Submitted(_))) {
-            return Ok(());
-        }
-        let read = self.network.progress.borrow().hinted;
-        let in_flight = self.submitter.in_flight().await?;
-        let mut carried: BTreeMap<DutyId, Vec<&InFlight>> = BTreeMap::new();
-        for transaction in &in_flight {
-            for duty in &transaction.duties {
-                carried.entry(*duty).or_default().push(transaction);
+            for (duty, step) in steps.into_iter().filter(|(duty, _)| !unsent.contains(duty)) {
+                self.ahead.note(duty, step);
             }
         }
-        let mut moves = Vec::new();
-        for open in open.iter().filter(|o| matches!(o.duty.state, DutyState::Submitted(_))) {
-            let carriers = carried.get(&open.duty.id());
-            let ended = carriers.is_none_or(|list| {
-                list.iter().all(|t| {
-                    t.state == TransactionState::Included
-                        && t.included.is_some_and(|b| b.height <= read)
-                })
-            });
-            if ended && !has_effect(open) {
-                let reason = Reason::Retrying {
-                    duty: open.duty.kind,
-                    at: retry_at(now, open.duty.attempts),
-                    detail: what_went_wrong(open),
-                };
-                moves.push(DutyMove {
-                    not_before: Some(retry_at(now, open.duty.attempts)),
-                    ..to(open, DutyState::Waiting(reason))
-                });
-            }
-        }
-        self.context.store.move_duties(moves, now).await.map(|_| ())
+        Ok(sent)
     }
-}
 
-/// Whether some chain says, if only as a hint, that the duty's aim is reached.
-fn has_effect(open: &OpenDuty) -> bool {
-    open.facts.iter().any(|record| match (open.duty.kind, &record.fact) {
-        (DutyKind::Attest, Fact::Attested { by, .. }) => *by == open.duty.worker,
-        (DutyKind::Commit, Fact::Committed) => true,
-        (_, fact) => postrider_message::Outcome::of(fact).is_some(),
-    })
-}
-
-fn what_went_wrong(open: &OpenDuty) -> Detail {
-    let failed = open.facts.iter().rev().find_map(|record| match &record.fact {
-        Fact::ExecutionFailed { detail } => Some(detail.as_str()),
-        _ => None,
-    });
-    failed.unwrap_or("its transaction was included without effect").into()
+    async fn attest(
+        &self,
+        wanted: Vec<Wanted<'_>>,
+        quorum: u64,
+        now: UnixMillis,
+    ) -> Result<Signed, StoreError> {
+        match &self.attester {
+            Some(attester) if !wanted.is_empty() => {
+                attester.attest(&self.context, quorum, wanted, now).await
+            }
+            _ => Ok(Signed::default()),
+        }
+    }
 }

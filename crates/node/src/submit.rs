@@ -4,11 +4,15 @@
 //! again as they are. A nonce is used in order, and a transaction that waits too long is replaced
 //! by one that pays more, up to the operator's cap.
 
-use crate::context::Network;
+use crate::{
+    bundle::{Outgoing, not_sent},
+    context::Network,
+    moves::quorum_lost,
+};
 use alloy_primitives::{B256, Bytes, U256};
 use futures::{FutureExt, future::join_all};
 use postrider_evm::{
-    Fees, UpstreamError,
+    AccountState, Fees,
     transaction::{Payload, SignedTransaction, UnsignedTransaction},
     upstream::Inclusion,
 };
@@ -17,29 +21,34 @@ use postrider_message::{
 };
 use postrider_signing::TransactionKey;
 use postrider_store::{
-    InFlight, NewSubmission, NewTransaction, Store, StoreError, TransactionState,
+    InFlight, NewSubmission, NewTransaction, SeenTransaction, Store, StoreError,
 };
-use std::{collections::HashMap, sync::Arc};
+use postrider_verification::Shortfall;
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+};
 use tokio::sync::Mutex;
 
-/// The most transactions of one account on their way at once: nodes keep few more.
-const MAX_IN_FLIGHT: usize = 100;
 /// A transaction not included after so many times the network's poll interval is broadcast again;
 /// nodes drop transactions in silence.
 const REBROADCAST_POLLS: u32 = 10;
 /// A transaction not included after so many times as long is replaced by one that pays more.
 const REPLACE_AFTER: u64 = 6;
+/// After so many blocks in which a transaction was not seen, its receipt is asked for: blocks in
+/// which nothing looked for happened are not read.
+const UNSEEN_BLOCKS: u64 = 3;
 
-/// A call that is to be sent, and the duties it is for.
-#[derive(Debug, Clone)]
-pub struct Outgoing {
-    /// The call.
-    pub payload: Payload,
-    /// The duties.
-    pub duties: Vec<DutyId>,
-    /// What it is for, in a few words.
-    pub purpose: String,
-}
+/// What a transaction costs that does nothing.
+const EMPTY_GAS: u64 = 21_000;
+/// The most missing nonces that are filled at once.
+const MAX_FILLED: usize = 64;
+/// No account has used more nonces than this.
+const MAX_NONCE: u64 = 1 << 62;
 
 /// A call that was not sent.
 #[derive(Debug, Clone)]
@@ -50,14 +59,28 @@ pub struct NotSent {
     pub reason: Reason,
 }
 
+/// When a transaction was last broadcast, and how far the chain was read then.
+#[derive(Debug, Clone, Copy)]
+struct Broadcast {
+    at: UnixMillis,
+    height: Height,
+}
+
+/// Gas that is on its way.
+fn gas_of(flying: &[InFlight], expected: &HashMap<TxHash, u64>) -> u64 {
+    let gas = |t: &InFlight| expected.get(&t.hash).copied().unwrap_or(t.submission.gas_limit);
+    flying.iter().map(gas).fold(0, u64::saturating_add)
+}
+
 /// What is remembered between calls.
 #[derive(Debug, Default)]
 struct Account {
-    /// The account's next nonce on the chain, as last told.
-    chain_nonce: Option<u64>,
-    /// When each transaction was last broadcast.
-    broadcast_at: HashMap<TxHash, UnixMillis>,
-    /// The height when inclusions were last asked for.
+    /// The account as last told, and how far the chain was read then.
+    state: Option<(Height, AccountState)>,
+    broadcast: HashMap<TxHash, Broadcast>,
+    /// Gas that those on their way are expected to use; their limits where it is not known.
+    expected: HashMap<TxHash, u64>,
+    /// The height when receipts were last asked for.
     looked_at: Height,
 }
 
@@ -68,6 +91,9 @@ pub struct Submitter {
     key: TransactionKey,
     signer: String,
     account: Mutex<Account>,
+    flying: AtomicUsize,
+    flying_gas: AtomicU64,
+    is_empty: AtomicBool,
 }
 
 impl Submitter {
@@ -75,118 +101,155 @@ impl Submitter {
     #[must_use]
     pub fn new(network: Arc<Network>, store: Arc<dyn Store>, key: TransactionKey) -> Self {
         let signer = format!("{:#x}", key.address());
-        Self { network, store, key, signer, account: Mutex::default() }
+        Self {
+            network,
+            store,
+            key,
+            signer,
+            account: Mutex::default(),
+            flying: AtomicUsize::new(0),
+            flying_gas: AtomicU64::new(0),
+            is_empty: AtomicBool::new(false),
+        }
     }
 
-    /// The account's transactions on their way.
+    /// How many more transactions may be on their way, as of the last look.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.network.config.max_in_flight.saturating_sub(self.flying.load(Ordering::Relaxed))
+    }
+
+    /// Gas that the transactions on their way are expected to use.
+    #[must_use]
+    pub fn flying_gas(&self) -> u64 {
+        self.flying_gas.load(Ordering::Relaxed)
+    }
+
+    /// Whether the account had enough for what was last asked of it.
+    #[must_use]
+    pub fn can_pay(&self) -> bool {
+        !self.is_empty.load(Ordering::Relaxed)
+    }
+
+    async fn in_flight(&self) -> Result<Vec<InFlight>, StoreError> {
+        let flying = self.store.in_flight(&self.network.name, &self.signer).await?;
+        self.flying.store(flying.len(), Ordering::Relaxed);
+        Ok(flying)
+    }
+
+    /// Sends calls, in their order, as one run of nonces. All are on disk before any is broadcast.
+    /// Gives back those that could not be sent, with the reason; what finds no room stays as it is,
+    /// and is planned again when there is. `base_fee` is the newest block's, in wei a gas.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn in_flight(&self) -> Result<Vec<InFlight>, StoreError> {
-        self.store.in_flight(&self.network.name, &self.signer).await
-    }
-
-    /// How many more transactions may be on their way.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn room(&self) -> Result<usize, StoreError> {
-        Ok(MAX_IN_FLIGHT.saturating_sub(self.in_flight().await?.len()))
-    }
-
-    /// Sends calls, in their order. Each is on disk before anything is broadcast. Gives back those
-    /// that could not be sent, with the reason.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub async fn send(&self, calls: Vec<Outgoing>) -> Result<Vec<NotSent>, StoreError> {
-        let mut account = self.account.lock().await;
-        let room = self.room().await?;
-        let mut calls = calls.into_iter();
-        let now: Vec<Outgoing> = calls.by_ref().take(room).collect();
-        // What finds no room stays as it is, and is planned again when there is.
-        drop(calls);
-        if now.is_empty() {
+    pub async fn send(
+        &self,
+        mut calls: Vec<Outgoing>,
+        base_fee: u128,
+    ) -> Result<Vec<NotSent>, StoreError> {
+        calls.truncate(self.room());
+        if calls.is_empty() {
             return Ok(Vec::new());
         }
-        let (nonce, fees, balance) = match self.terms(&mut account).await {
-            Ok(terms) => terms,
-            Err(error) => {
-                let detail = error.to_string().into();
-                return Ok(all_not_sent(now, &Reason::SimulationFailed { detail }));
+        let mut account = self.account.lock().await;
+        let state = match self.state(&mut account).await {
+            Ok(state) => state,
+            Err(short) => {
+                return Ok(not_sent(calls, &quorum_lost(&self.network.name, short)));
             }
         };
-        let mut refused = Vec::new();
-        let mut raw = Vec::new();
-        let mut left = balance;
-        let mut next = nonce;
-        for call in now {
-            let cost =
-                U256::from(fees.max_fee) * U256::from(call.payload.gas_limit) + call.payload.value;
-            let Some(rest) = left.checked_sub(cost) else {
-                let address = self.signer.clone();
-                let network = self.network.name.clone();
-                let reason = Reason::SignerEmpty { network, address };
-                refused.push(NotSent { duties: call.duties, reason });
-                continue;
-            };
-            match self.record(next, fees, &call.payload, call.purpose, call.duties, None).await? {
-                Some(signed) => {
-                    raw.push(signed);
+        let fees = self.network.config.fees.price(base_fee, state.suggested_tip);
+        let (able, unable) = self.afford(calls, fees, state.balance).await?;
+        let stored = self.store.next_nonce(&self.network.name, &self.signer).await?;
+        // A nonce beyond what any chain allows is not one to begin from (EIP-2681).
+        let first = stored.unwrap_or(0).max(state.nonce.min(MAX_NONCE));
+        let mut signed = Vec::with_capacity(able.len());
+        let mut records = Vec::with_capacity(able.len());
+        let mut gas = 0u64;
+        for (call, nonce) in able.into_iter().zip(first..) {
+            let expected = call.expected_gas;
+            let call = (call.payload, call.purpose, call.duties);
+            let Some((transaction, record)) = self.sign(nonce, fees, call, None) else { break };
+            account.expected.insert(transaction.hash, expected);
+            gas = gas.saturating_add(expected);
+            signed.push(transaction);
+            records.push(record);
+        }
+        self.store.record_transactions(records, UnixMillis::now()).await?;
+        self.flying.fetch_add(signed.len(), Ordering::Relaxed);
+        self.flying_gas.fetch_add(gas, Ordering::Relaxed);
+        self.broadcast(&mut account, &signed).await;
+        Ok(unable)
+    }
+
+    /// Divides calls into those that the account can pay for, at worst and with what is on its way
+    /// already, and those that it cannot.
+    async fn afford(
+        &self,
+        calls: Vec<Outgoing>,
+        fees: Fees,
+        balance: U256,
+    ) -> Result<(Vec<Outgoing>, Vec<NotSent>), StoreError> {
+        let cost = |max_fee: u128, gas: u64, value: U256| {
+            (U256::from(max_fee) * U256::from(gas)).saturating_add(value)
+        };
+        let promised = self.in_flight().await?.iter().fold(U256::ZERO, |sum, t| {
+            let call = &t.submission;
+            sum.saturating_add(cost(t.fees.max_fee, call.gas_limit, call.value))
+        });
+        let mut left = balance.saturating_sub(promised);
+        let mut able = Vec::new();
+        let mut unable = Vec::new();
+        for call in calls {
+            let payload = &call.payload;
+            match left.checked_sub(cost(fees.max_fee, payload.gas_limit, payload.value)) {
+                // Later calls may build on one that cannot be paid for.
+                Some(rest) if unable.is_empty() => {
                     left = rest;
-                    next += 1;
+                    able.push(call);
                 }
-                None => break,
+                _ => unable.push(call),
             }
         }
-        self.broadcast(&mut account, &raw).await;
-        Ok(refused)
+        self.is_empty.store(!unable.is_empty(), Ordering::Relaxed);
+        let (network, address) = (self.network.name.clone(), self.signer.clone());
+        Ok((able, not_sent(unable, &Reason::SignerEmpty { network, address })))
     }
 
-    /// The next nonce, the prices to offer and the account's balance.
-    async fn terms(&self, account: &mut Account) -> Result<(u64, Fees, U256), UpstreamError> {
-        let address = self.key.address();
-        let (chain_nonce, balance) =
-            self.network.upstreams.first(|u| u.account(address).boxed()).await?;
-        account.chain_nonce = Some(chain_nonce);
-        let stored = self.store.next_nonce(&self.network.name, &self.signer).await;
-        let nonce = stored.ok().flatten().unwrap_or(0).max(chain_nonce);
-        Ok((nonce, self.prices(None).await?, balance))
-    }
-
-    async fn prices(&self, old: Option<Fees>) -> Result<Fees, UpstreamError> {
-        let upstreams = &self.network.upstreams;
-        let newest = upstreams.first(|u| u.newest(None).boxed()).await?.0;
-        let base = u128::from(newest.header.base_fee_per_gas.unwrap_or_default());
-        let tip = upstreams.first(|u| u.suggested_tip().boxed()).await.unwrap_or_default();
-        let policy = self.network.config.fees;
-        match old {
-            None => Ok(policy.price(base, tip)),
-            Some(old) => policy.bump(old, base, tip).ok_or_else(|| {
-                UpstreamError::Unreachable("the operator's cap on the fee is reached".into())
-            }),
+    /// The account as it is, asked for once a block.
+    async fn state(&self, account: &mut Account) -> Result<AccountState, Shortfall> {
+        let height = self.network.progress.borrow().hinted;
+        match account.state {
+            Some((at, state)) if at == height => Ok(state),
+            _ => {
+                let address = self.key.address();
+                let state = self.network.upstreams.account(address).await?;
+                self.network.note_wallet(&self.signer, state.balance);
+                account.state = Some((height, state));
+                Ok(state)
+            }
         }
     }
 
-    async fn record(
+    fn sign(
         &self,
         nonce: u64,
         fees: Fees,
-        payload: &Payload,
-        purpose: String,
-        duties: Vec<DutyId>,
+        (payload, purpose, duties): (Payload, String, Vec<DutyId>),
         replaces: Option<TxHash>,
-    ) -> Result<Option<SignedTransaction>, StoreError> {
-        let unsigned = UnsignedTransaction::new(self.network.config.chain_id, nonce, fees, payload);
+    ) -> Option<(SignedTransaction, NewTransaction)> {
+        let unsigned =
+            UnsignedTransaction::new(self.network.config.chain_id, nonce, fees, &payload);
         let signature = match self.key.sign_transaction(unsigned.signature_hash()) {
             Ok(signature) => signature,
             Err(error) => {
                 tracing::error!(network = %self.network.name, %error, "cannot sign");
-                return Ok(None);
+                return None;
             }
         };
         let signed = unsigned.signed(signature);
-        let new = NewTransaction {
+        let record = NewTransaction {
             network: self.network.name.clone(),
             signer: self.signer.clone(),
             nonce,
@@ -194,9 +257,9 @@ impl Submitter {
             raw: signed.raw.to_vec(),
             fees: postrider_store::Fees { max_fee: fees.max_fee, tip: fees.tip },
             submission: NewSubmission {
-                id: call_id(&self.network.name, payload),
+                id: call_id(&self.network.name, &payload),
                 to: format!("{:#x}", payload.to),
-                data: payload.data.clone(),
+                data: payload.data,
                 value: payload.value,
                 gas_limit: payload.gas_limit,
                 purpose,
@@ -204,8 +267,7 @@ impl Submitter {
             duties,
             replaces,
         };
-        self.store.record_transaction(new, UnixMillis::now()).await?;
-        Ok(Some(signed))
+        Some((signed, record))
     }
 
     /// Hands transactions to every usable upstream at once. What each answers is only logged: a
@@ -214,8 +276,8 @@ impl Submitter {
         if transactions.is_empty() {
             return;
         }
-        let now = UnixMillis::now();
-        account.broadcast_at.extend(transactions.iter().map(|t| (t.hash, now)));
+        let (at, height) = (UnixMillis::now(), self.network.progress.borrow().hinted);
+        account.broadcast.extend(transactions.iter().map(|t| (t.hash, Broadcast { at, height })));
         let raw: Vec<Bytes> = transactions.iter().map(|t| t.raw.clone()).collect();
         let upstreams = self.network.upstreams.by_preference();
         let answers = join_all(upstreams.iter().map(|u| u.broadcast(&raw))).await;
@@ -232,181 +294,247 @@ impl Submitter {
         }
     }
 
-    /// Looks what became of the transactions on their way, once a new block.
+    /// Looks what became of the transactions on their way, and sees to those that take too long.
+    /// Returns the duties of those still on their way.
     ///
     /// # Errors
     /// [`StoreError`].
-    pub async fn watch(&self) -> Result<(), StoreError> {
+    pub async fn watch(&self) -> Result<HashSet<DutyId>, StoreError> {
         let mut account = self.account.lock().await;
-        let waiting = self.in_flight().await?;
-        account.broadcast_at.retain(|hash, _| waiting.iter().any(|t| t.hash == *hash));
-        if waiting.is_empty() {
-            return Ok(());
+        let mut waiting = self.in_flight().await?;
+        account.broadcast.retain(|hash, _| waiting.iter().any(|t| t.hash == *hash));
+        let read = self.network.progress.borrow().hinted;
+        if read > account.looked_at {
+            account.looked_at = read;
+            let unseen = |t: &&InFlight| {
+                let broadcast = account.broadcast.get(&t.hash);
+                broadcast.is_some_and(|b| b.height.0 + UNSEEN_BLOCKS <= read.0)
+            };
+            let unseen: Vec<&InFlight> = waiting.iter().filter(unseen).collect();
+            if !unseen.is_empty() && self.look_for(&unseen, read).await? {
+                waiting = self.in_flight().await?;
+            }
         }
-        let progress = *self.network.progress.borrow();
-        if progress.hinted > account.looked_at {
-            account.looked_at = progress.hinted;
-            self.settle(&waiting, progress.durable).await?;
-        }
-        let waiting = self.in_flight().await?;
-        self.push(&mut account, waiting).await
+        account.expected.retain(|hash, _| waiting.iter().any(|t| t.hash == *hash));
+        self.flying_gas.store(gas_of(&waiting, &account.expected), Ordering::Relaxed);
+        let duties = waiting.iter().flat_map(|t| t.duties.iter().copied()).collect();
+        self.push(&mut account, waiting).await?;
+        Ok(duties)
     }
 
-    /// Asks for receipts of what is not included yet, and of what should be final by now.
-    async fn settle(&self, waiting: &[InFlight], durable: Height) -> Result<(), StoreError> {
-        let is_due = |t: &InFlight| match (t.state, t.included) {
-            (TransactionState::Included, Some(block)) => block.height <= durable,
-            _ => true,
-        };
-        let asked: Vec<(TxHash, &InFlight)> = waiting
+    /// Asks for receipts of transactions; whether any was found in a block that was read.
+    async fn look_for(&self, waiting: &[&InFlight], read: Height) -> Result<bool, StoreError> {
+        let hashes: Vec<TxHash> = waiting
             .iter()
-            .filter(|t| is_due(t))
-            .flat_map(|t| std::iter::once(t.hash).chain(t.replaced.clone()).map(move |h| (h, t)))
+            .flat_map(|t| std::iter::once(t.hash).chain(t.replaced.iter().copied()))
             .collect();
-        if asked.is_empty() {
-            return Ok(());
+        let seen: Vec<SeenTransaction> = self
+            .inclusions(hashes)
+            .await
+            .into_iter()
+            .flatten()
+            .filter(|inclusion| inclusion.height <= read)
+            .map(|inclusion| SeenTransaction {
+                hash: inclusion.transaction,
+                block: BlockRef { height: inclusion.height, hash: BlockHash(inclusion.block) },
+                succeeded: inclusion.succeeded,
+            })
+            .collect();
+        if seen.is_empty() {
+            return Ok(false);
         }
-        let hashes: Vec<TxHash> = asked.iter().map(|(hash, _)| *hash).collect();
-        let upstreams = &self.network.upstreams;
-        let found = upstreams
+        self.store.transactions_included(&self.network.name, seen, UnixMillis::now()).await?;
+        Ok(true)
+    }
+
+    /// Where the transactions were included, as one upstream says; empty if none answers.
+    async fn inclusions(&self, hashes: Vec<TxHash>) -> Vec<Option<Inclusion>> {
+        let hashes: Arc<[TxHash]> = hashes.into();
+        let found = self
+            .network
+            .upstreams
             .first(|u| {
-                let hashes = hashes.clone();
+                let hashes = Arc::clone(&hashes);
                 async move { u.inclusions(&hashes).await }.boxed()
             })
             .await;
-        let found = match found {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::debug!(network = %self.network.name, %error, "no receipts");
-                return Ok(());
-            }
-        };
-        for ((hash, transaction), inclusion) in asked.into_iter().zip(found) {
-            if let Some(inclusion) = inclusion {
-                self.included(hash, transaction, &inclusion, durable).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn included(
-        &self,
-        hash: TxHash,
-        transaction: &InFlight,
-        inclusion: &Inclusion,
-        durable: Height,
-    ) -> Result<(), StoreError> {
-        let at = UnixMillis::now();
-        let block = BlockRef { height: inclusion.height, hash: BlockHash(inclusion.block) };
-        if transaction.included != Some(block) || transaction.hash != hash {
-            self.store.transaction_included(hash, block, inclusion.succeeded, at).await?;
-        }
-        if block.height <= durable {
-            self.store.transaction_final(hash, at).await?;
-        }
-        Ok(())
+        found.unwrap_or_else(|error| {
+            tracing::debug!(network = %self.network.name, %error, "no receipts");
+            Vec::new()
+        })
     }
 
     /// How long a transaction may take before it is broadcast again, in milliseconds.
     fn patience_millis(&self) -> u64 {
         let wait = self.network.config.poll * REBROADCAST_POLLS;
-        u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).clamp(2_000, 30_000)
+        u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).clamp(6_000, 30_000)
     }
 
-    /// Broadcasts again what was not included in time, or was in a block that is gone; replaces
-    /// what waits longer; gives up what lost its nonce to a stranger.
+    /// Broadcasts again what was not included in time; replaces what waits longer; gives up what
+    /// lost its nonce to a stranger.
     async fn push(&self, account: &mut Account, waiting: Vec<InFlight>) -> Result<(), StoreError> {
+        let Some(lowest) = waiting.first().map(|t| t.nonce) else { return Ok(()) };
         let now = UnixMillis::now();
-        let durable = self.network.progress.borrow().durable;
         let patience = self.patience_millis();
-        let is_lost = |t: &InFlight| match t.included {
-            Some(block) => block.height <= durable,
-            None => true,
-        };
         let overdue: Vec<InFlight> = waiting
             .into_iter()
             .filter(|t| {
-                let last = account.broadcast_at.get(&t.hash).copied();
+                let last = account.broadcast.get(&t.hash);
                 // Never broadcast by this process: a restart's first duty.
-                is_lost(t) && last.is_none_or(|at| now.0.saturating_sub(at.0) > patience)
+                last.is_none_or(|last| now.0.saturating_sub(last.at.0) > patience)
             })
             .collect();
         if overdue.is_empty() {
             return Ok(());
         }
-        let address = self.key.address();
-        let chain = self.network.upstreams.first(|u| u.account(address).boxed()).await;
-        let Ok((chain_nonce, _)) = chain else { return Ok(()) };
-        account.chain_nonce = Some(chain_nonce);
+        let state = self.network.upstreams.account(self.key.address()).await;
+        let Ok(state) = state else { return Ok(()) };
         let mut again = Vec::new();
+        if state.nonce < lowest {
+            again = self.heal(state.nonce..lowest, state.suggested_tip, now).await?;
+        }
         for transaction in overdue {
-            if transaction.nonce < chain_nonce {
+            if transaction.nonce < state.nonce {
                 self.lost_nonce(&transaction, now).await?;
                 continue;
             }
             let age = now.0.saturating_sub(transaction.recorded_at.0);
-            let replacement = if age > REPLACE_AFTER * patience {
-                self.replace(&transaction).await?
+            let replacement = if !transaction.is_wanted {
+                self.withdraw(&transaction, state.suggested_tip).await
+            } else if age > REPLACE_AFTER * patience {
+                self.replace(&transaction, state.suggested_tip).await
             } else {
-                None
+                Ok(None)
             };
-            again.push(replacement.unwrap_or_else(|| SignedTransaction {
-                hash: transaction.hash,
-                raw: transaction.raw.clone().into(),
-            }));
+            match replacement {
+                Ok(Some(signed)) => again.push(signed),
+                // R9: what is no longer true is not sent again, even where nothing can take its place.
+                Ok(None) if !transaction.is_wanted => {}
+                Ok(None) => again.push(SignedTransaction {
+                    hash: transaction.hash,
+                    raw: transaction.raw.clone().into(),
+                }),
+                Err(error @ StoreError::Corrupt { .. }) => return Err(error),
+                // R6: one transaction that cannot be replaced keeps back no other.
+                Err(error) => {
+                    let (network, hash) = (&self.network.name, transaction.hash);
+                    tracing::warn!(%network, %hash, %error, "a transaction was not replaced");
+                }
+            }
         }
         self.broadcast(account, &again).await;
         Ok(())
     }
 
+    /// The chain waits for a nonce below all that are on their way. What carries it was told to be
+    /// included, and is not: it goes back to those on their way, and is broadcast again. Where
+    /// nothing carries it, those above could never be included: it is filled by a transaction that
+    /// does nothing, which is returned.
+    async fn heal(
+        &self,
+        missing: Range<u64>,
+        suggested_tip: u128,
+        now: UnixMillis,
+    ) -> Result<Vec<SignedTransaction>, StoreError> {
+        let (network, signer) = (&self.network.name, &self.signer);
+        let back = self.store.transactions_missing(network, signer, missing.start, now).await?;
+        tracing::warn!(%network, signer, ?missing, back, "nonces are missing on the chain");
+        let mut signed = Vec::new();
+        let mut records = Vec::new();
+        if back == 0
+            && let Some(base_fee) = self.base_fee().await
+        {
+            let fees = self.network.config.fees.price(base_fee, suggested_tip);
+            for nonce in missing.take(MAX_FILLED) {
+                let parts = (self.nothing(), format!("fill nonce {nonce}"), Vec::new());
+                let Some((transaction, record)) = self.sign(nonce, fees, parts, None) else {
+                    break;
+                };
+                signed.push(transaction);
+                records.push(record);
+            }
+            self.store.record_transactions(records, now).await?;
+        }
+        Ok(signed)
+    }
+
+    /// The newest block's, in wei a gas.
+    async fn base_fee(&self) -> Option<u128> {
+        let newest = self.network.upstreams.newest().await.ok()?;
+        Some(u128::from(newest.header.base_fee_per_gas.unwrap_or_default()))
+    }
+
+    /// A payment of nothing to ourselves.
+    fn nothing(&self) -> Payload {
+        let (to, data) = (self.key.address(), Bytes::new());
+        Payload { to, data, value: U256::ZERO, gas_limit: EMPTY_GAS }
+    }
+
     /// The account's nonce is past this transaction's. If none of ours with that nonce has a
     /// receipt, a stranger who holds the key has used it.
     async fn lost_nonce(&self, transaction: &InFlight, now: UnixMillis) -> Result<(), StoreError> {
+        let read = self.network.progress.borrow().hinted;
+        if self.look_for(&[transaction], read).await? {
+            return Ok(());
+        }
+        // An upstream that is behind has no receipt yet: all of them must have none.
         let hashes: Vec<TxHash> =
             std::iter::once(transaction.hash).chain(transaction.replaced.clone()).collect();
-        let found = self
-            .network
-            .upstreams
-            .first(|u| {
-                let hashes = hashes.clone();
-                async move { u.inclusions(&hashes).await }.boxed()
-            })
-            .await;
-        match found {
-            Ok(found) if found.iter().all(Option::is_none) => {
-                tracing::warn!(
-                    network = %self.network.name, signer = %self.signer, nonce = transaction.nonce,
-                    "another transaction took the nonce"
-                );
-                let why = "another transaction took its nonce".to_owned();
-                self.store.transaction_dropped(transaction.hash, why, now).await
+        for upstream in self.network.upstreams.by_preference() {
+            match upstream.inclusions(&hashes).await {
+                Ok(found) if found.iter().all(Option::is_none) => {}
+                _ => return Ok(()),
             }
-            _ => Ok(()),
         }
+        tracing::warn!(
+            network = %self.network.name, signer = %self.signer, nonce = transaction.nonce,
+            "another transaction took the nonce"
+        );
+        let why = "another transaction took its nonce".to_owned();
+        self.store.transaction_dropped(transaction.hash, why, now).await
     }
 
+    /// An empty transaction in the place of one that is not wanted any more; `None` where the
+    /// operator's cap is reached.
+    async fn withdraw(
+        &self,
+        transaction: &InFlight,
+        suggested_tip: u128,
+    ) -> Result<Option<SignedTransaction>, StoreError> {
+        let purpose = format!("withdraw nonce {}", transaction.nonce);
+        self.replace_by(transaction, (self.nothing(), purpose, Vec::new()), suggested_tip).await
+    }
+
+    /// The same call at a better price, on disk; `None` where the operator's cap is reached.
     async fn replace(
         &self,
         transaction: &InFlight,
+        suggested_tip: u128,
     ) -> Result<Option<SignedTransaction>, StoreError> {
-        let old = Fees { max_fee: transaction.fees.max_fee, tip: transaction.fees.tip };
-        let Ok(fees) = self.prices(Some(old)).await else { return Ok(None) };
-        let Ok(to) = transaction.submission.to.parse() else { return Ok(None) };
-        let payload = Payload {
-            to,
-            data: transaction.submission.data.clone(),
-            value: transaction.submission.value,
-            gas_limit: transaction.submission.gas_limit,
-        };
-        let purpose = transaction.submission.purpose.clone();
-        let duties = transaction.duties.clone();
-        let replaces = Some(transaction.hash);
-        self.record(transaction.nonce, fees, &payload, purpose, duties, replaces).await
+        let call = &transaction.submission;
+        let Ok(to) = call.to.parse() else { return Ok(None) };
+        let payload =
+            Payload { to, data: call.data.clone(), value: call.value, gas_limit: call.gas_limit };
+        let parts = (payload, call.purpose.clone(), transaction.duties.clone());
+        self.replace_by(transaction, parts, suggested_tip).await
     }
-}
 
-fn all_not_sent(calls: Vec<Outgoing>, reason: &Reason) -> Vec<NotSent> {
-    calls.into_iter().map(|call| NotSent { duties: call.duties, reason: reason.clone() }).collect()
+    async fn replace_by(
+        &self,
+        transaction: &InFlight,
+        parts: (Payload, String, Vec<DutyId>),
+        suggested_tip: u128,
+    ) -> Result<Option<SignedTransaction>, StoreError> {
+        let Some(base) = self.base_fee().await else { return Ok(None) };
+        let old = Fees { max_fee: transaction.fees.max_fee, tip: transaction.fees.tip };
+        let Some(fees) = self.network.config.fees.bump(old, base, suggested_tip) else {
+            return Ok(None);
+        };
+        let signed = self.sign(transaction.nonce, fees, parts, Some(transaction.hash));
+        let Some((signed, record)) = signed else { return Ok(None) };
+        self.store.record_transactions(vec![record], UnixMillis::now()).await?;
+        Ok(Some(signed))
+    }
 }
 
 /// A submission's id: the content of its call.

@@ -7,45 +7,35 @@
 //!
 //! A journal is never made in passing. [`Journal::create`] is for a new key, or for an operator who
 //! confirms that a lost one is to be replaced; then it permits nothing until every signature the
-//! lost one could have allowed has expired.
+//! lost one could have allowed has expired. A journal that was copied, restored or swapped counts as
+//! lost, until an operator takes it over ([`Journal::adopt`]).
 
-use crate::key::Attestable;
+mod error;
+mod file;
+mod mark;
+mod permit;
+
+pub use error::{Change, JournalError};
+pub use permit::{Intent, Permit, Refusal};
+
 use alloy_primitives::{Address, B256};
-use sqlx::{
-    Connection, Row, SqlitePool,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
-};
+use mark::{JournalId, Lock, Mark, Place};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, SqlitePool};
 use std::{
+    collections::HashSet,
     fs::File,
     path::{Path, PathBuf},
-    time::{Duration, SystemTime},
+    sync::atomic::{AtomicU64, Ordering},
+    time::SystemTime,
 };
+
+/// How many intents one statement records; far below SQLite's bound on parameters.
+const CHUNK: usize = 400;
+/// What a subject is bound to: domain, subject, value.
+type Bond = (String, B256, B256);
 
 /// The furthest in the future a signature may expire, in seconds.
 pub const MAX_EXPIRY_SECONDS: u64 = 3600;
-
-const SCHEMA: &str = "
-CREATE TABLE journal (
-    one INTEGER PRIMARY KEY CHECK (one = 1),
-    version INTEGER NOT NULL,
-    key BLOB NOT NULL,
-    not_before INTEGER NOT NULL
-) STRICT;
-CREATE TABLE intent (
-    domain TEXT NOT NULL,
-    subject BLOB NOT NULL CHECK (length(subject) = 32),
-    value BLOB NOT NULL CHECK (length(value) = 32),
-    first_at INTEGER NOT NULL,
-    expires INTEGER NOT NULL,
-    PRIMARY KEY (domain, subject)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE release (
-    domain TEXT NOT NULL,
-    subject BLOB NOT NULL,
-    value BLOB NOT NULL,
-    released_at INTEGER NOT NULL,
-    why TEXT NOT NULL
-) STRICT;";
 
 /// How a journal begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,108 +46,15 @@ pub enum JournalStart {
     KeyMayHaveSigned,
 }
 
-/// Why a journal cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// There is none.
-    #[error(
-        "no signing journal at {0}: its key stays stopped. If it is lost, run `postrider keys \
-         journal` and wait until what it allowed has expired"
-    )]
-    Missing(PathBuf),
-    /// There is one already.
-    #[error("a signing journal exists at {0}; it is never replaced")]
-    Exists(PathBuf),
-    /// Another process has it.
-    #[error("the signing journal {0} is in use by another process")]
-    InUse(PathBuf),
-    /// It belongs to another key.
-    #[error("the signing journal {path} belongs to key {found}, not {expected}")]
-    OtherKey {
-        /// The file.
-        path: PathBuf,
-        /// The key asked for.
-        expected: Address,
-        /// The key it belongs to.
-        found: String,
-    },
-    /// The file cannot be read or written.
-    #[error("the signing journal {path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The database reports an error.
-    #[error("the signing journal {path}: {source}")]
-    Database {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: sqlx::Error,
-    },
-}
-
-/// Why a permit was refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    /// Another value was permitted for the same subject.
-    #[error(
-        "value {before} was permitted for this subject before; {now} needs an operator's release"
-    )]
-    Conflict {
-        /// The value permitted before.
-        before: B256,
-        /// The value asked for now.
-        now: B256,
-    },
-    /// The journal replaces a lost one, whose signatures may still count.
-    #[error("the journal replaces a lost one and permits nothing before {0} (Unix seconds)")]
-    TooEarly(u64),
-    /// The signature would count for too long, or not at all.
-    #[error("expiry {expires} is not within {MAX_EXPIRY_SECONDS} seconds from now ({now})")]
-    Expiry {
-        /// The expiry asked for, in Unix seconds.
-        expires: u64,
-        /// Now, in Unix seconds.
-        now: u64,
-    },
-}
-
-/// What a key is to say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Intent {
-    domain: String,
-    subject: B256,
-    value: B256,
-    expires: u64,
-}
-
-impl Intent {
-    /// The intent to sign `what`.
-    #[must_use]
-    pub fn of(what: &dyn Attestable) -> Self {
-        Self {
-            domain: what.domain(),
-            subject: what.subject(),
-            value: what.value(),
-            expires: what.expires(),
-        }
-    }
-}
-
-/// The journal's leave to sign one value. Only a journal gives one, after it wrote the intent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Permit {
-    key: Address,
-    intent: Intent,
-}
-
-impl Permit {
-    pub(crate) fn allows(&self, key: Address, what: &dyn Attestable) -> bool {
-        self.key == key && self.intent == Intent::of(what)
-    }
+/// What a journal has on record for a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// The value that was permitted.
+    pub value: B256,
+    /// When first, in Unix seconds.
+    pub first_at: u64,
+    /// Until when its last signature counts, in Unix seconds.
+    pub expires: u64,
 }
 
 /// The signing journal of one key.
@@ -167,8 +64,12 @@ pub struct Journal {
     path: PathBuf,
     pool: SqlitePool,
     not_before: u64,
+    id: JournalId,
+    place: Place,
+    /// How often it was written, as far as known.
+    writes: AtomicU64,
     // Held for as long as the journal is open: the lock goes with it.
-    _lock: File,
+    lock: Lock,
 }
 
 /// The journal's file for `key` in `folder`.
@@ -182,22 +83,26 @@ fn now() -> u64 {
 }
 
 impl Journal {
-    /// Makes the journal of `key` in `folder`.
+    /// Makes the journal of `key` in `folder`. Where there was one before, nothing is permitted
+    /// until [`MAX_EXPIRY_SECONDS`] from now, whatever `start` says.
     ///
     /// # Errors
     /// [`JournalError::Exists`] if there is one: a journal is never replaced.
+    /// [`JournalError::InUse`] if a process has it, even if its file is gone.
     pub async fn create(
         folder: &Path,
         key: Address,
         start: JournalStart,
     ) -> Result<(), JournalError> {
         let path = journal_path(folder, key);
+        let lock = Lock::take(&path)?;
         if path.exists() {
             return Err(JournalError::Exists(path));
         }
+        let was_another = lock.mark()?.is_some();
         let not_before = match start {
-            JournalStart::FreshKey => 0,
-            JournalStart::KeyMayHaveSigned => now().saturating_add(MAX_EXPIRY_SECONDS),
+            JournalStart::FreshKey if !was_another => 0,
+            _ => now().saturating_add(MAX_EXPIRY_SECONDS),
         };
         // A journal is complete or not there: it gets its name only when it is written.
         let draft = path.with_extension("journal.new");
@@ -206,52 +111,95 @@ impl Journal {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(io(e)),
             _ => {}
         }
-        let pool = connect(&draft, true).await?;
-        let written = async {
-            sqlx::raw_sql(SCHEMA).execute(&pool).await?;
-            sqlx::query("INSERT INTO journal VALUES (1, 1, ?, ?)")
-                .bind(key.as_slice())
-                .bind(not_before.cast_signed())
-                .execute(&pool)
-                .await?;
-            sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&pool).await
-        }
-        .await;
+        let pool = file::connect(&draft, true).await?;
+        let mark = Mark::new(Place::of(&draft).map_err(io)?.inode);
+        let written = file::write_new(&pool, key, not_before, &mark).await;
         pool.close().await;
         written.map_err(|source| JournalError::Database { path: path.clone(), source })?;
+        file::put_aside(&path).map_err(io)?;
+        lock.adopt(&mark)?;
         std::fs::hard_link(&draft, &path).map_err(io)?;
         std::fs::remove_file(&draft).map_err(io)?;
         File::open(folder).and_then(|f| f.sync_all()).map_err(io)
+    }
+
+    /// Takes over the journal of `key` in `folder` that is not the one that was in use. What it
+    /// knows is kept, and nothing is permitted until [`MAX_EXPIRY_SECONDS`] from now.
+    ///
+    /// # Errors
+    /// [`JournalError::Exists`] if it is the one that was in use, so that there is nothing to take
+    /// over; else as [`Self::open`].
+    pub async fn adopt(folder: &Path, key: Address) -> Result<(), JournalError> {
+        let (journal, found) = Self::connect(folder, key).await?;
+        let adopted = journal.take_over(found).await;
+        journal.close().await;
+        adopted
+    }
+
+    async fn take_over(&self, found: Mark) -> Result<(), JournalError> {
+        if found.compare(self.place.inode, self.lock.mark()?).is_ok() {
+            return Err(JournalError::Exists(self.path.clone()));
+        }
+        let mark = Mark { writes: found.writes, ..Mark::new(self.place.inode) };
+        let not_before = now().saturating_add(MAX_EXPIRY_SECONDS).max(self.not_before);
+        sqlx::query("UPDATE journal SET id = ?, inode = ?, not_before = ?")
+            .bind(mark.id.as_slice())
+            .bind(mark.inode.cast_signed())
+            .bind(not_before.cast_signed())
+            .execute(&self.pool)
+            .await
+            .map_err(|e| self.database(e))?;
+        self.lock.adopt(&mark)
     }
 
     /// Opens the journal of `key` in `folder` and locks it for this process.
     ///
     /// # Errors
     /// [`JournalError::Missing`] if there is none, [`JournalError::InUse`] if another process has
-    /// it.
+    /// it, [`JournalError::Replaced`] if it is not the one that was in use before.
     pub async fn open(folder: &Path, key: Address) -> Result<Self, JournalError> {
+        let (journal, found) = Self::connect(folder, key).await?;
+        let beside = journal.lock.mark();
+        let checked = beside.and_then(|beside| {
+            found.compare(journal.place.inode, beside).map_err(|change| journal.replaced(change))
+        });
+        match checked {
+            Ok(()) => Ok(journal),
+            Err(error) => {
+                journal.close().await;
+                Err(error)
+            }
+        }
+    }
+
+    /// Locks and reads the journal, whichever it is, and gives the mark in it.
+    async fn connect(folder: &Path, key: Address) -> Result<(Self, Mark), JournalError> {
         let path = journal_path(folder, key);
         if !path.exists() {
             return Err(JournalError::Missing(path));
         }
-        let io = |source| JournalError::Io { path: path.clone(), source };
-        let lock = File::create(path.with_extension("journal.lock")).map_err(io)?;
-        if lock.try_lock().is_err() {
-            return Err(JournalError::InUse(path));
+        let lock = Lock::take(&path)?;
+        let place =
+            Place::of(&path).map_err(|source| JournalError::Io { path: path.clone(), source })?;
+        let pool = file::connect(&path, false).await?;
+        match file::read(&pool, &path, key).await {
+            Ok((not_before, mark)) => {
+                let (id, writes) = (mark.id, AtomicU64::new(mark.writes));
+                Ok((Self { key, path, pool, not_before, id, place, writes, lock }, mark))
+            }
+            Err(error) => {
+                pool.close().await;
+                Err(error)
+            }
         }
-        let pool = connect(&path, false).await?;
-        let database = |source| JournalError::Database { path: path.clone(), source };
-        let row = sqlx::query("SELECT key, not_before FROM journal")
-            .fetch_one(&pool)
-            .await
-            .map_err(database)?;
-        let found: Vec<u8> = row.try_get(0).map_err(database)?;
-        let not_before: i64 = row.try_get(1).map_err(database)?;
-        if found != key.as_slice() {
-            let found = alloy_primitives::hex::encode_prefixed(found);
-            return Err(JournalError::OtherKey { path, expected: key, found });
-        }
-        Ok(Self { key, path, pool, not_before: not_before.cast_unsigned(), _lock: lock })
+    }
+
+    fn database(&self, source: sqlx::Error) -> JournalError {
+        JournalError::Database { path: self.path.clone(), source }
+    }
+
+    fn replaced(&self, change: Change) -> JournalError {
+        JournalError::Replaced { path: self.path.clone(), change }
     }
 
     /// The key it belongs to.
@@ -269,55 +217,130 @@ impl Journal {
     /// Asks leave for `intents`, in their order. What is permitted is on disk when this returns.
     ///
     /// # Errors
+    /// [`JournalError::Replaced`] if another file stands in the journal's place,
     /// [`JournalError::Database`] if nothing could be recorded; then nothing is permitted.
     pub async fn permits(
         &self,
         intents: Vec<Intent>,
     ) -> Result<Vec<Result<Permit, Refusal>>, JournalError> {
-        self.record(intents)
-            .await
-            .map_err(|source| JournalError::Database { path: self.path.clone(), source })
-    }
-
-    async fn record(
-        &self,
-        intents: Vec<Intent>,
-    ) -> Result<Vec<Result<Permit, Refusal>>, sqlx::Error> {
+        self.still_in_place()?;
         let now = now();
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.pool.begin().await.map_err(|e| self.database(e))?;
+        let writes = self.advance(&mut tx).await?;
+        let early: Vec<Option<Refusal>> =
+            intents.iter().map(|intent| self.refuse_early(intent, now)).collect();
+        let timely = intents.iter().zip(&early).filter(|(_, early)| early.is_none());
+        let timely: Vec<&Intent> = timely.map(|(intent, _)| intent).collect();
+        let recorded = self.record(&mut tx, &timely, now).await.map_err(|e| self.database(e))?;
         let mut answers = Vec::with_capacity(intents.len());
-        for intent in intents {
-            if let Some(refusal) = self.refuse_early(&intent, now) {
-                answers.push(Err(refusal));
-                continue;
-            }
-            sqlx::query(
-                "INSERT INTO intent VALUES (?, ?, ?, ?, ?)
-                 ON CONFLICT (domain, subject) DO UPDATE SET expires = max(expires, excluded.expires)
-                 WHERE value = excluded.value",
-            )
-            .bind(&intent.domain)
-            .bind(intent.subject.as_slice())
-            .bind(intent.value.as_slice())
-            .bind(now.cast_signed())
-            .bind(intent.expires.cast_signed())
-            .execute(&mut *tx)
-            .await?;
-            let recorded: Vec<u8> =
-                sqlx::query_scalar("SELECT value FROM intent WHERE domain = ? AND subject = ?")
-                    .bind(&intent.domain)
-                    .bind(intent.subject.as_slice())
-                    .fetch_one(&mut *tx)
-                    .await?;
-            answers.push(if recorded == intent.value.as_slice() {
-                Ok(Permit { key: self.key, intent })
-            } else {
-                let before = B256::try_from(recorded.as_slice()).unwrap_or_default();
-                Err(Refusal::Conflict { before, now: intent.value })
+        for (intent, early) in intents.into_iter().zip(early) {
+            let refusal = match early {
+                None if recorded.contains(&intent.bond()) => None,
+                None => Some(self.conflict(&mut tx, &intent).await.map_err(|e| self.database(e))?),
+                refusal => refusal,
+            };
+            answers.push(match refusal {
+                None => Ok(Permit { key: self.key, intent }),
+                Some(refusal) => Err(refusal),
             });
         }
-        tx.commit().await?;
+        tx.commit().await.map_err(|e| self.database(e))?;
+        self.note(writes)?;
         Ok(answers)
+    }
+
+    /// Whether the file at the journal's path is still the one that is open: an operator may have
+    /// moved it away, and what is recorded in a file that nobody finds again binds nobody.
+    fn still_in_place(&self) -> Result<(), JournalError> {
+        match Place::of(&self.path) {
+            Ok(place) if place == self.place => Ok(()),
+            Ok(_) => Err(self.replaced(Change::OtherFile)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(self.replaced(Change::Gone)),
+            Err(source) => Err(JournalError::Io { path: self.path.clone(), source }),
+        }
+    }
+
+    /// Counts a write, and sees that no other journal was put in under the open file.
+    async fn advance(&self, conn: &mut SqliteConnection) -> Result<u64, JournalError> {
+        let database = |e| self.database(e);
+        let row = sqlx::query("SELECT id, writes FROM journal")
+            .fetch_one(&mut *conn)
+            .await
+            .map_err(database)?;
+        let id: Vec<u8> = row.try_get(0).map_err(database)?;
+        let found = row.try_get::<i64, _>(1).map_err(database)?.cast_unsigned();
+        if id != self.id.as_slice() {
+            return Err(self.replaced(Change::OtherJournal));
+        }
+        let expected = self.writes.load(Ordering::SeqCst);
+        if found < expected {
+            return Err(self.replaced(Change::Older { expected, found }));
+        }
+        let writes = found.saturating_add(1);
+        sqlx::query("UPDATE journal SET writes = ?")
+            .bind(writes.cast_signed())
+            .execute(conn)
+            .await
+            .map_err(database)?;
+        Ok(writes)
+    }
+
+    /// Notes a write that was committed, here and beside the journal.
+    fn note(&self, writes: u64) -> Result<(), JournalError> {
+        let writes = self.writes.fetch_max(writes, Ordering::SeqCst).max(writes);
+        self.lock.note(&Mark { id: self.id, inode: self.place.inode, writes })
+    }
+
+    /// Records intents in their order; returns what each subject among them is bound to, where that
+    /// is what was asked for.
+    async fn record(
+        &self,
+        conn: &mut SqliteConnection,
+        intents: &[&Intent],
+        now: u64,
+    ) -> Result<HashSet<Bond>, sqlx::Error> {
+        let mut bonds = HashSet::with_capacity(intents.len());
+        for chunk in intents.chunks(CHUNK) {
+            let mut query = QueryBuilder::<Sqlite>::new("INSERT INTO intent ");
+            query.push_values(chunk, |mut row, intent| {
+                row.push_bind(&intent.domain)
+                    .push_bind(intent.subject.as_slice())
+                    .push_bind(intent.value.as_slice())
+                    .push_bind(now.cast_signed())
+                    .push_bind(intent.expires.cast_signed());
+            });
+            // A row that asks for another value than what is there is left as it is, and not returned.
+            query.push(
+                " ON CONFLICT (domain, subject) DO UPDATE \
+                 SET expires = max(expires, excluded.expires) WHERE value = excluded.value \
+                 RETURNING domain, subject, value",
+            );
+            for row in query.build().persistent(false).fetch_all(&mut *conn).await? {
+                let (subject, value): (Vec<u8>, Vec<u8>) = (row.try_get(1)?, row.try_get(2)?);
+                if let (Ok(subject), Ok(value)) =
+                    (B256::try_from(&subject[..]), B256::try_from(&value[..]))
+                {
+                    bonds.insert((row.try_get(0)?, subject, value));
+                }
+            }
+        }
+        Ok(bonds)
+    }
+
+    /// Why an intent was not recorded.
+    async fn conflict(
+        &self,
+        conn: &mut SqliteConnection,
+        intent: &Intent,
+    ) -> Result<Refusal, sqlx::Error> {
+        let before: Vec<u8> =
+            sqlx::query_scalar("SELECT value FROM intent WHERE domain = ? AND subject = ?")
+                .bind(&intent.domain)
+                .bind(intent.subject.as_slice())
+                .fetch_one(conn)
+                .await?;
+        let before = B256::try_from(before.as_slice()).unwrap_or_default();
+        Ok(Refusal::Conflict { before, now: intent.value })
     }
 
     fn refuse_early(&self, intent: &Intent, now: u64) -> Option<Refusal> {
@@ -329,19 +352,49 @@ impl Journal {
             .then_some(Refusal::Expiry { expires: intent.expires, now })
     }
 
+    /// What is on record for a subject; `None` if nothing is, or if it was released.
+    ///
+    /// # Errors
+    /// [`JournalError::Database`].
+    pub async fn recorded(
+        &self,
+        domain: &str,
+        subject: B256,
+    ) -> Result<Option<Recorded>, JournalError> {
+        let found = async {
+            let row = sqlx::query(
+                "SELECT value, first_at, expires FROM intent WHERE domain = ? AND subject = ?",
+            )
+            .bind(domain)
+            .bind(subject.as_slice())
+            .fetch_optional(&self.pool)
+            .await?;
+            let Some(row) = row else { return Ok(None) };
+            let value: Vec<u8> = row.try_get(0)?;
+            Ok(Some(Recorded {
+                value: B256::try_from(value.as_slice()).unwrap_or_default(),
+                first_at: row.try_get::<i64, _>(1)?.cast_unsigned(),
+                expires: row.try_get::<i64, _>(2)?.cast_unsigned(),
+            }))
+        };
+        found.await.map_err(|e| self.database(e))
+    }
+
     /// Lets another value be signed for a subject: an operator's decision, kept with its reason.
     /// False if nothing was recorded for the subject.
     ///
     /// # Errors
-    /// [`JournalError::Database`].
+    /// As [`Self::permits`]; then nothing is released.
     pub async fn release(
         &self,
         domain: &str,
         subject: B256,
         why: &str,
     ) -> Result<bool, JournalError> {
+        self.still_in_place()?;
+        let mut tx = self.pool.begin().await.map_err(|e| self.database(e))?;
+        let writes = self.advance(&mut tx).await?;
         let released = async {
-            let mut tx = self.pool.begin().await?;
             let kept = sqlx::query(
                 "INSERT INTO release SELECT domain, subject, value, ?, ? FROM intent
                  WHERE domain = ? AND subject = ?",
@@ -360,7 +413,9 @@ impl Journal {
             tx.commit().await?;
             Ok(kept.rows_affected() > 0)
         };
-        released.await.map_err(|source| JournalError::Database { path: self.path.clone(), source })
+        let released = released.await.map_err(|e| self.database(e))?;
+        self.note(writes)?;
+        Ok(released)
     }
 
     /// Closes the journal and gives its lock back.
@@ -369,107 +424,5 @@ impl Journal {
     }
 }
 
-async fn connect(path: &Path, create: bool) -> Result<SqlitePool, JournalError> {
-    let options = SqliteConnectOptions::new()
-        .filename(path)
-        .create_if_missing(create)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(Duration::from_secs(10));
-    SqlitePoolOptions::new()
-        .max_connections(1)
-        // On a full disk SQLite ends a transaction by itself, and the connection would be unusable.
-        .before_acquire(|connection, _| {
-            Box::pin(async move { Ok(!connection.is_in_transaction()) })
-        })
-        .connect_with(options)
-        .await
-        .map_err(|source| JournalError::Database { path: path.to_owned(), source })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const KEY: Address = Address::repeat_byte(1);
-
-    fn intent(subject: u8, value: u8) -> Intent {
-        Intent {
-            domain: "d".into(),
-            subject: B256::repeat_byte(subject),
-            value: B256::repeat_byte(value),
-            expires: now() + 60,
-        }
-    }
-
-    async fn fresh() -> (tempfile::TempDir, Journal) {
-        let folder = tempfile::tempdir().unwrap();
-        Journal::create(folder.path(), KEY, JournalStart::FreshKey).await.unwrap();
-        let journal = Journal::open(folder.path(), KEY).await.unwrap();
-        (folder, journal)
-    }
-
-    async fn ask(journal: &Journal, intent: Intent) -> Result<Permit, Refusal> {
-        journal.permits(vec![intent]).await.unwrap().remove(0)
-    }
-
-    #[tokio::test]
-    async fn r3_q_one_value_a_subject_also_after_a_restart() {
-        let (folder, journal) = fresh().await;
-        assert!(ask(&journal, intent(1, 1)).await.is_ok());
-        assert!(ask(&journal, intent(1, 1)).await.is_ok(), "the same value again");
-        let conflict =
-            Refusal::Conflict { before: B256::repeat_byte(1), now: B256::repeat_byte(2) };
-        assert_eq!(ask(&journal, intent(1, 2)).await, Err(conflict.clone()));
-        journal.close().await;
-        let journal = Journal::open(folder.path(), KEY).await.unwrap();
-        assert_eq!(ask(&journal, intent(1, 2)).await, Err(conflict));
-        assert!(ask(&journal, intent(2, 2)).await.is_ok());
-        // Within one batch too.
-        let both = journal.permits(vec![intent(3, 1), intent(3, 2)]).await.unwrap();
-        assert!(both[0].is_ok() && both[1].is_err());
-    }
-
-    #[tokio::test]
-    async fn r3_another_value_needs_a_release() {
-        let (_folder, journal) = fresh().await;
-        ask(&journal, intent(1, 1)).await.unwrap();
-        assert!(journal.release("d", B256::repeat_byte(1), "reorganised").await.unwrap());
-        assert!(ask(&journal, intent(1, 2)).await.is_ok());
-        assert!(ask(&journal, intent(1, 1)).await.is_err());
-        assert!(!journal.release("d", B256::repeat_byte(9), "").await.unwrap());
-    }
-
-    #[tokio::test]
-    async fn r3_a_lost_journal_stops_its_key() {
-        let folder = tempfile::tempdir().unwrap();
-        let missing = Journal::open(folder.path(), KEY).await;
-        assert!(matches!(missing, Err(JournalError::Missing(_))));
-        Journal::create(folder.path(), KEY, JournalStart::KeyMayHaveSigned).await.unwrap();
-        let again = Journal::create(folder.path(), KEY, JournalStart::FreshKey).await;
-        assert!(matches!(again, Err(JournalError::Exists(_))));
-        let journal = Journal::open(folder.path(), KEY).await.unwrap();
-        assert!(matches!(ask(&journal, intent(1, 1)).await, Err(Refusal::TooEarly(_))));
-    }
-
-    #[tokio::test]
-    async fn r3_one_process_one_journal_and_one_key() {
-        let (folder, _journal) = fresh().await;
-        let second = Journal::open(folder.path(), KEY).await;
-        assert!(matches!(second, Err(JournalError::InUse(_))));
-        let other = Address::repeat_byte(2);
-        std::fs::copy(journal_path(folder.path(), KEY), journal_path(folder.path(), other))
-            .unwrap();
-        let other = Journal::open(folder.path(), other).await;
-        assert!(matches!(other, Err(JournalError::OtherKey { .. })), "{other:?}");
-    }
-
-    #[tokio::test]
-    async fn r3_an_expiry_is_capped() {
-        let (_folder, journal) = fresh().await;
-        for expires in [0, now(), now() + MAX_EXPIRY_SECONDS + 60, u64::MAX] {
-            let refused = ask(&journal, Intent { expires, ..intent(1, 1) }).await;
-            assert!(matches!(refused, Err(Refusal::Expiry { .. })), "{expires}");
-        }
-    }
-}
+mod tests;

@@ -96,6 +96,7 @@ CREATE TABLE duties (
     nonce      BLOB    NOT NULL,
     step       INTEGER NOT NULL,
     kind       TEXT    NOT NULL,
+    part       INTEGER NOT NULL,
     network    TEXT    NOT NULL,
     worker     TEXT    NOT NULL,
     state      TEXT    NOT NULL,
@@ -105,8 +106,8 @@ CREATE TABLE duties (
     updated_at INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX duties_message ON duties (message);
-CREATE INDEX duties_open ON duties (network, lane, nonce, step)
-    WHERE state IN ('waiting', 'ready', 'submitted');
+CREATE INDEX duties_plannable ON duties (network, lane, nonce)
+    WHERE state IN ('waiting', 'ready');
 
 CREATE TABLE submissions (
     id          BLOB    NOT NULL PRIMARY KEY CHECK (length(id) = 32),
@@ -145,6 +146,8 @@ CREATE TABLE transactions (
 -- One nonce of one account carries at most one transaction that may still be, or was, included.
 CREATE UNIQUE INDEX transactions_live ON transactions (network, signer, nonce)
     WHERE state IN ('recorded', 'included', 'final');
+CREATE INDEX transactions_flying ON transactions (network, state)
+    WHERE state IN ('recorded', 'included');
 CREATE INDEX transactions_included ON transactions (network, included_height)
     WHERE included_height IS NOT NULL;
 

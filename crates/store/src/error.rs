@@ -1,6 +1,8 @@
 //! What can go wrong in a store.
 
-use postrider_message::{BlockRef, DutyId, Height, NetworkName, TxHash};
+use postrider_message::{
+    BlockRef, DutyId, Height, LaneId, MessageId, MessageStatus, NetworkName, TxHash,
+};
 use std::path::{Path, PathBuf};
 
 /// Why an operation of the store did not happen. None of an operation that failed is stored.
@@ -64,7 +66,11 @@ pub enum StoreError {
         detail: String,
     },
     /// The disk failed.
-    #[error("reading or writing the store {} failed: {detail}; look at the disk", path.display())]
+    #[error(
+        "reading or writing the store {} failed: {detail}; it is tried again; look at the disk: its \
+         health, the space on it, limits on the size of files",
+        path.display()
+    )]
     Disk {
         /// The store's file.
         path: PathBuf,
@@ -134,6 +140,26 @@ pub enum StoreError {
     UnknownDuty {
         /// The id asked for.
         duty: DutyId,
+    },
+    /// No such lane is known.
+    #[error("lane {lane} is not known; `postrider lanes` lists those that are")]
+    UnknownLane {
+        /// The id asked for.
+        lane: LaneId,
+    },
+    /// No such message is known.
+    #[error("message {message} is not known; `postrider messages` lists those that are")]
+    UnknownMessage {
+        /// The id asked for.
+        message: MessageId,
+    },
+    /// There is nothing left to decide about a message.
+    #[error("message {message} is {status}: it has ended, and nothing is left to hold or to try")]
+    HasEnded {
+        /// The message.
+        message: MessageId,
+        /// Where it stands.
+        status: MessageStatus,
     },
     /// A stored value cannot be read.
     #[error("column {column} of the store {} holds what cannot be read: {detail}", path.display())]

@@ -1,9 +1,9 @@
-//! What goes into the store and what comes out of it.
+//! What goes into the store, and what the node takes out of it.
 
-use alloy_primitives::{B256, Bytes, U256};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use postrider_message::{
-    BlockRef, Duty, DutyId, DutyState, FactRecord, Height, HistoryEntry, Lane, LaneId, Message,
-    MessageId, MessageNonce, MessageStatus, NetworkName, Standing, TxHash, UnixMillis,
+    Alarm, BlockRef, BlockTime, Confirmations, Duty, DutyId, DutyState, FactRecord, Height, Lane,
+    Message, MessageId, Movement, NetworkName, Point, TxHash, UnixMillis,
 };
 use serde::Serialize;
 use std::{fmt, ops::RangeInclusive};
@@ -17,9 +17,6 @@ pub const MAX_BATCH: usize = 100_000;
 /// The most bytes of evidence for one message.
 pub const MAX_EVIDENCE_BYTES: usize = 16 << 20;
 
-/// The most entries that one look returns, whatever was asked for.
-pub const MAX_LOOK: u32 = 1_000;
-
 /// How far a network was read and proven.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cursor {
@@ -29,12 +26,24 @@ pub struct Cursor {
     pub recent: Vec<BlockRef>,
 }
 
+/// A request to look for packets that a network's state says are pending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clearing {
+    /// Where they were sent.
+    pub network: NetworkName,
+    /// The end they were sent from, in the protocol's own text; `None` for all.
+    pub point: Option<Point>,
+    /// Which of them, in the protocol's own text, at most 4,096 bytes; `None` for all.
+    pub sequences: Option<String>,
+}
+
 /// A message with what proves that it was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProvenMessage {
     /// The message.
     pub message: Message,
-    /// The proof, in the verifier's own encoding; at most [`MAX_EVIDENCE_BYTES`].
+    /// The proof, in the verifier's own encoding, at most [`MAX_EVIDENCE_BYTES`]; empty where it
+    /// will not be needed again.
     pub evidence: Vec<u8>,
 }
 
@@ -53,6 +62,14 @@ pub struct BlockBatch {
     pub facts: Vec<FactRecord>,
     /// What this node owes; a duty that is known already stays as it is.
     pub duties: Vec<Duty>,
+    /// Tokens that were taken or given in them.
+    pub movements: Vec<Movement>,
+    /// Stands for the token contracts that those are read of. With another value than before, what
+    /// was sent earlier may have debited what nobody read.
+    pub tokens: B256,
+    /// The last block's time: everything until then is known once this is recorded. `None` leaves
+    /// what was known.
+    pub tip_time: Option<BlockTime>,
     /// The time now.
     pub at: UnixMillis,
 }
@@ -64,6 +81,8 @@ pub struct Recorded {
     pub affected: Vec<MessageId>,
     /// How many messages were not known before.
     pub new_messages: usize,
+    /// Alarms that it raised.
+    pub alarms: Vec<Alarm>,
 }
 
 /// What one upstream says about a range of blocks that may still go.
@@ -77,8 +96,21 @@ pub struct HintBatch {
     pub messages: Vec<Message>,
     /// Facts seen there, all hinted. Facts not above the cursor are left out: there all is known.
     pub facts: Vec<FactRecord>,
+    /// Transactions seen there; those that are not this node's mean nothing to the store.
+    pub transactions: Vec<SeenTransaction>,
     /// The time now.
     pub at: UnixMillis,
+}
+
+/// A transaction in a block, as one upstream says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenTransaction {
+    /// Its hash.
+    pub hash: TxHash,
+    /// The block.
+    pub block: BlockRef,
+    /// Whether it did not revert. It does not tell whether a duty is done.
+    pub succeeded: bool,
 }
 
 /// What going back did.
@@ -93,15 +125,51 @@ pub struct Unwound {
     pub signed: Vec<MessageId>,
 }
 
-/// A duty that is not at its end, with all that is needed to plan it.
+/// Tokens that were credited, of which nobody knows yet whether the message that moved them was
+/// sent before this node's view of its source begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenDuty {
-    /// The duty.
-    pub duty: Duty,
-    /// Its message.
+pub struct UnaskedCredit {
+    /// The lane.
+    pub lane: Lane,
+    /// The protocol's own id of the message.
+    pub reference: B256,
+}
+
+/// A message with work to do for it on one network, and all that is needed to plan it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenMessage {
+    /// The message.
     pub message: Message,
-    /// What is known about that message, in the order of heights and positions.
+    /// What this node owes it on that network, whatever its state, in the protocol's order.
+    pub duties: Vec<Duty>,
+    /// What is known about it, in the order of heights and positions.
     pub facts: Vec<FactRecord>,
+}
+
+/// The terms on which an attestation is signed by several processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gathering {
+    /// The attestation.
+    pub duty: DutyId,
+    /// The depth that is vouched for.
+    pub confirmations: Confirmations,
+    /// When the signatures stop counting, in Unix seconds.
+    pub expires: u64,
+    /// What is signed, which follows from the message and these terms.
+    pub digest: B256,
+}
+
+/// Another process' signature for an attestation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherSignature {
+    /// The attestation.
+    pub duty: DutyId,
+    /// What is signed.
+    pub digest: B256,
+    /// Whose it is.
+    pub signer: Address,
+    /// The signature in the protocol's own form, 1 to 256 bytes.
+    pub signature: Vec<u8>,
 }
 
 /// A move of a duty, done only if the duty is still in the state that the mover saw.
@@ -182,7 +250,7 @@ pub enum TransactionState {
     Recorded,
     /// In a block that may still go.
     Included,
-    /// In a final block.
+    /// In a block that the cursor has passed.
     Final,
     /// Another one took its nonce.
     Replaced,
@@ -210,7 +278,7 @@ impl fmt::Display for TransactionState {
     }
 }
 
-/// A transaction that was recorded and is not final yet.
+/// A transaction that was recorded and that no block is known to include.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InFlight {
     /// Its hash.
@@ -227,124 +295,8 @@ pub struct InFlight {
     pub duties: Vec<DutyId>,
     /// When it was recorded.
     pub recorded_at: UnixMillis,
-    /// [`TransactionState::Recorded`] or [`TransactionState::Included`].
-    pub state: TransactionState,
-    /// The block that includes it.
-    pub included: Option<BlockRef>,
+    /// Whether any message that it is for is still proven to be sent, or it is for none.
+    pub is_wanted: bool,
     /// Earlier transactions of the same nonce: one of them may be included in its stead.
     pub replaced: Vec<TxHash>,
-}
-
-/// A transaction as a person looks at it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct TransactionRow {
-    /// The network.
-    pub network: NetworkName,
-    /// The account that signed it.
-    pub signer: String,
-    /// The account's nonce.
-    pub nonce: u64,
-    /// Its hash.
-    pub hash: TxHash,
-    /// What it offers to pay.
-    pub fees: Fees,
-    /// How far it has come.
-    pub state: TransactionState,
-    /// Why it was dropped.
-    pub note: Option<String>,
-    /// The block that includes it.
-    pub included: Option<BlockRef>,
-    /// What its receipt said. It does not tell whether a duty is done.
-    pub success: Option<bool>,
-    /// What its call is for.
-    pub purpose: String,
-    /// When it was recorded.
-    pub recorded_at: UnixMillis,
-}
-
-/// Which messages to look at.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct MessageFilter {
-    /// Only those with this status.
-    pub status: Option<MessageStatus>,
-    /// Only those sent from or to this network.
-    pub network: Option<NetworkName>,
-    /// Only those on this lane.
-    pub lane: Option<LaneId>,
-    /// Only those neither settled nor refuted.
-    pub open_only: bool,
-    /// Also those that no chain speaks of any more.
-    pub include_gone: bool,
-    /// At most this many; [`MAX_LOOK`] if it is 0 or more than that.
-    pub limit: u32,
-    /// Only those older than the row with this sequence: the last row's, for the next page.
-    pub after: Option<u64>,
-}
-
-/// A message in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct MessageRow {
-    /// The place in the list; newer ones have greater numbers.
-    pub sequence: u64,
-    /// The message's id.
-    pub id: MessageId,
-    /// The lane's id.
-    pub lane_id: LaneId,
-    /// The lane.
-    pub lane: Lane,
-    /// The number on the lane.
-    pub nonce: MessageNonce,
-    /// The protocol's own id.
-    pub reference: Option<B256>,
-    /// How far it has come.
-    pub standing: Standing,
-    /// When this node first learnt of it.
-    pub learnt_at: UnixMillis,
-    /// When anything about it last changed.
-    pub updated_at: UnixMillis,
-    /// The transaction that sent it, as far as known.
-    pub transaction: Option<TxHash>,
-    /// No chain speaks of it any more.
-    pub gone: bool,
-}
-
-/// What a text names.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
-    /// No message.
-    None,
-    /// This one.
-    One(MessageId),
-    /// Several; the first of them.
-    Many(Vec<MessageId>),
-}
-
-/// All there is to know about a message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct MessageDetail {
-    /// As in a list.
-    pub row: MessageRow,
-    /// The message.
-    pub message: Message,
-    /// What chains said, in the order of heights and positions on each network.
-    pub facts: Vec<FactRecord>,
-    /// What this node owes, in the protocol's order.
-    pub duties: Vec<Duty>,
-    /// The transactions that carried it, oldest first.
-    pub transactions: Vec<TransactionRow>,
-    /// What happened, oldest first; the newest [`MAX_LOOK`] entries.
-    pub history: Vec<HistoryEntry>,
-}
-
-/// A lane in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LaneRow {
-    /// The lane's id.
-    pub id: LaneId,
-    /// The lane.
-    pub lane: Lane,
-    /// How many messages have each status; statuses nobody has are left out.
-    pub counts: Vec<(MessageStatus, u64)>,
-    /// When the oldest message that is neither settled nor refuted was learnt.
-    pub oldest_open: Option<UnixMillis>,
 }

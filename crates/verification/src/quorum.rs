@@ -3,7 +3,7 @@
 //! One upstream's word is never enough where more are configured, and upstreams of one operator
 //! count once: an operator speaks only if all of its upstreams that answer say the same.
 
-use postrider_message::{BlockRef, Height, OperatorName, UpstreamName};
+use postrider_message::{BlockRef, OperatorName, UpstreamName};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How many operators must agree. Always more than half of those configured, so that two
@@ -146,22 +146,26 @@ fn votes<T: Ord>(answers: &[Answer<T>]) -> BTreeMap<&OperatorName, Option<&T>> {
     votes
 }
 
-/// The M-th highest height that distinct operators report: at least one honest operator of any
-/// quorum has reached it. An operator counts with the lowest height among its upstreams.
+/// The M-th highest value that distinct operators report, of a height or another number that only
+/// grows as one learns more: at least one honest operator of any quorum has reached it. An operator
+/// counts with the lowest among its upstreams.
 ///
 /// # Errors
 /// [`Shortfall`] if fewer than M operators answer.
-pub fn reached(policy: &QuorumPolicy, heights: &[Answer<Height>]) -> Result<Height, Shortfall> {
-    let mut lowest: BTreeMap<&OperatorName, Height> = BTreeMap::new();
-    for answer in heights {
-        let Some(height) = answer.value else { continue };
-        lowest.entry(&answer.operator).and_modify(|h| *h = (*h).min(height)).or_insert(height);
+pub fn reached<T: Ord + Copy>(
+    policy: &QuorumPolicy,
+    answers: &[Answer<T>],
+) -> Result<T, Shortfall> {
+    let mut lowest: BTreeMap<&OperatorName, T> = BTreeMap::new();
+    for answer in answers {
+        let Some(value) = answer.value else { continue };
+        lowest.entry(&answer.operator).and_modify(|l| *l = (*l).min(value)).or_insert(value);
     }
-    let mut heights: Vec<_> = lowest.into_values().collect();
-    heights.sort_unstable_by(|a, b| b.cmp(a));
+    let mut values: Vec<_> = lowest.into_values().collect();
+    values.sort_unstable_by(|a, b| b.cmp(a));
     let nth = usize::try_from(policy.threshold.saturating_sub(1)).unwrap_or(usize::MAX);
-    heights.get(nth).copied().ok_or(Shortfall {
-        agreeing: u32::try_from(heights.len()).unwrap_or(u32::MAX),
+    values.get(nth).copied().ok_or(Shortfall {
+        agreeing: u32::try_from(values.len()).unwrap_or(u32::MAX),
         needed: policy.threshold,
         configured: policy.configured,
     })
@@ -239,6 +243,7 @@ pub fn read<T: Clone + Ord>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use postrider_message::Height;
     use proptest::prelude::*;
 
     fn operators(names: &[&str]) -> Vec<OperatorName> {

@@ -1,5 +1,7 @@
 //! The result of checking something.
 
+use crate::tendermint::StateRefutation;
+use alloy_primitives::B256;
 use postrider_message::{BlockRef, Confirmations, Detail, NetworkName};
 
 /// What a verified value rests on.
@@ -9,12 +11,28 @@ pub struct Basis {
     pub network: NetworkName,
     /// The block it stands in.
     pub block: BlockRef,
-    /// How many blocks the quorum saw on top of that block.
+    /// How many blocks the quorum saw on top of that block; 0 where a block is final as soon as it
+    /// is committed.
     pub depth: Confirmations,
-    /// How many operators agreed on the block's hash.
-    pub agreeing: u32,
-    /// How many operators were asked.
-    pub configured: u32,
+    /// Who vouches for the block.
+    pub support: Support,
+}
+
+/// Who vouches for a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Support {
+    /// Upstreams, each with an operator of its own.
+    Operators {
+        /// How many operators agreed on the block's hash.
+        agreeing: u32,
+        /// How many operators were asked.
+        configured: u32,
+    },
+    /// The chain's validators, trusted step by step from a root that the operator named.
+    Validators {
+        /// The hash of the set that signed the block.
+        set: B256,
+    },
 }
 
 /// A value that was proven. Only this crate makes one, so a function that takes it cannot be
@@ -69,6 +87,9 @@ pub enum Refutation {
     /// The evidence holds, and proves something else than was claimed.
     #[error("the evidence is sound, but does not say that this message was sent")]
     NotThisMessage,
+    /// What was claimed of a Cosmos chain's state does not follow from the proof.
+    #[error(transparent)]
+    State(#[from] StateRefutation),
 }
 
 /// Why something cannot be told now.

@@ -1,6 +1,6 @@
 //! `postrider check`.
 
-use super::{ConfigFile, PasswordArgs};
+use super::{ConfigFile, PasswordArgs, pathway};
 use crate::{failure::Failure, output::Output};
 use clap::Args;
 use postrider_devnet::Progress;
@@ -10,7 +10,8 @@ use postrider_node::{
 };
 use postrider_signing::{Keystore, Password};
 
-/// Compares the configuration with what the networks say: upstreams, contracts, keys and roles.
+/// Compares the configuration with what the networks say: upstreams, contracts, keys and roles, and
+/// the pathways of the lanes in the store.
 ///
 /// Nothing is sent. Without a password the checks that need the keys' addresses are left out. Exit
 /// code 3 if a part of the node would not work, or must not.
@@ -33,7 +34,13 @@ impl Check {
         let keystore = Keystore::open(&keys_path(&config))?;
         let password = self.password()?;
         let progress = |text: &str| output.step(text);
-        let findings = check(&config, &keystore, password.as_ref(), &progress).await;
+        let mut findings = check(&config, &keystore, password.as_ref(), &progress).await;
+        progress("comparing the pathways of the lanes in the store");
+        if let Some(pathways) = pathway::of_store(&config).await? {
+            progress(&pathway::summary(&pathways));
+            findings.extend(pathways.as_checked());
+            findings.sort_by(|a, b| (&a.place, a.severity).cmp(&(&b.place, b.severity)));
+        }
         for line in lines(&findings) {
             output.line(&line);
         }

@@ -1,13 +1,16 @@
 //! `postrider demo`.
 
+mod ibc;
+
 use super::devnet::bring_up;
 use crate::{
     failure::Failure,
     output::Output,
-    stages::MessageReport,
     workspace::{PASSWORD, Workspace},
 };
 use clap::Args;
+use ibc::Ibc;
+use postrider_api::view::MessageReport;
 use postrider_devnet::{Chain, Devnet, Progress, layerzero::DEFAULT_OPTIONS};
 use postrider_message::{MessageStatus, Outcome};
 use postrider_node::{Config, Node, StartError};
@@ -26,9 +29,9 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// How often the store is looked at for what to show.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Starts two chains with LayerZero's contracts and a node that attests, commits and executes;
-/// lets a contract on one chain say something to a contract on the other, which answers; and shows
-/// each message's way.
+/// Starts two chains with LayerZero's contracts, two ibc-go chains with a channel between them, and one
+/// node for all of them that attests, commits, executes and relays; lets contracts talk and tokens
+/// cross; and shows each message's way.
 #[derive(Debug, Args)]
 pub struct Demo {
     /// Keep everything running until Ctrl-C.
@@ -49,9 +52,10 @@ impl Demo {
         let folder = self.folder.clone().unwrap_or_else(|| temporary.path().to_owned());
         let workspace = Workspace::new(&folder, 0);
         let devnet = bring_up(&workspace, &folder.join("devnet"), false, output).await?;
-        output.step("starting postrider as DVN, committer and executor on both chains");
+        let ibc = Ibc::start(&workspace.config_path(), &folder.join("ibc"), output).await?;
+        output.step("starting postrider as DVN, committer, executor and relayer");
         let node = Running::start(&workspace).await?;
-        let told = self.converse(output, &devnet, &node).await;
+        let told = self.converse(output, &devnet, ibc.as_ref(), &node).await;
         if self.stay && told.is_ok() {
             output.note(&format!(
                 "everything runs on; look with `postrider messages --config {}`; Ctrl-C ends it",
@@ -69,6 +73,7 @@ impl Demo {
         &self,
         output: &Output,
         devnet: &Devnet,
+        ibc: Option<&Ibc>,
         node: &Running,
     ) -> Result<(), Failure> {
         let [alpha, beta] = devnet.chains() else {
@@ -89,7 +94,14 @@ impl Demo {
         let eid = beta.deployment().eid;
         alpha.apps().send_mock_many_in_one_tx(eid, &texts, &DEFAULT_OPTIONS).await?;
         say(beta, alpha, "I am listening").await?;
-        screen.until_settled(6).await?;
+        let mut sent = 6;
+        if let Some(ibc) = ibc {
+            output.step("three transfers of tokens leave gamma meanwhile, and two leave delta");
+            ibc.send(0, 3).await?;
+            ibc.send(1, 2).await?;
+            sent += 5;
+        }
+        screen.until_settled(sent).await?;
         let heard_all = heard == "Hello, beta!" && answer == "Hello, alpha!";
         screen.end(heard_all).await
     }
@@ -184,8 +196,9 @@ impl<'a> Screen<'a> {
         let shown = self.shown.entry(report.id.clone()).or_default();
         for stage in report.stages.iter().skip(*shown) {
             let id: String = report.id.chars().take(10).collect();
+            let protocol = report.lane.split(':').next().unwrap_or_default();
             self.output.line(&format!(
-                "  {id}  #{}  {:>5.1} s  {:<9}  {}",
+                "  {protocol:<9}  {id}  #{}  {:>5.1} s  {:<9}  {}",
                 report.nonce, stage.seconds, stage.name, stage.detail
             ));
         }
@@ -194,8 +207,8 @@ impl<'a> Screen<'a> {
 
     async fn end(&mut self, heard: bool) -> Result<(), Failure> {
         let reports = self.reports().await?;
-        let executed = Some(Outcome::Executed.as_str());
-        let delivered = reports.iter().filter(|r| r.outcome == executed).count();
+        let good = [Outcome::Executed, Outcome::Succeeded].map(|outcome| Some(outcome.as_str()));
+        let delivered = reports.iter().filter(|r| good.contains(&r.outcome)).count();
         self.output.line("");
         self.output
             .line(&format!("{delivered} of {} messages delivered and settled", reports.len()));

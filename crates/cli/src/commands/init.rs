@@ -1,10 +1,15 @@
 //! `postrider init`.
 
+mod cosmos;
+mod known;
+
 use super::ConfigFile;
 use crate::{failure::Failure, output::Output};
 use clap::Args;
+use postrider_evm::presets::{self, Preset};
 use postrider_message::NetworkName;
 use std::{
+    collections::BTreeSet,
     fs::OpenOptions,
     io::{ErrorKind, Write},
     path::Path,
@@ -12,7 +17,8 @@ use std::{
 
 /// Writes a configuration to begin with, in which every setting is explained.
 ///
-/// The networks in it are examples, and commented out.
+/// A network that is known is written with its facts, and asks for upstreams. Others are examples,
+/// and commented out.
 #[derive(Debug, Args)]
 pub struct Init {
     #[command(flatten)]
@@ -20,10 +26,48 @@ pub struct Init {
     /// Overwrite the file if there is one.
     #[arg(long)]
     force: bool,
-    /// A network to write an example of, with its EIP-155 chain id: `--network base=8453`. Can be
-    /// given several times.
-    #[arg(long = "network", value_name = "NAME=CHAINID", value_parser = example)]
-    networks: Vec<Example>,
+    /// A network: one that is known (ethereum, arbitrum, polygon, base, optimism, bnb, avalanche),
+    /// or any other as an example, with its EIP-155 chain id: `--network my-chain=77`. Can be given
+    /// several times.
+    #[arg(long = "network", value_name = "NAME[=CHAINID]", value_parser = choice)]
+    networks: Vec<Choice>,
+    /// A Cosmos network, with its chain id, as an example: `--cosmos hub=cosmoshub-4`. With the URLs of
+    /// CometBFT RPC nodes, of operators who are independent of each other, it is filled in from what they
+    /// tell: `--cosmos hub=cosmoshub-4@https://one.example,https://two.example`. Can be given several
+    /// times.
+    #[arg(long, value_name = "NAME=CHAINID[@URL,…]", value_parser = cosmos::wanted)]
+    cosmos: Vec<cosmos::Wanted>,
+}
+
+/// A network to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Choice {
+    /// One that is known, with its facts.
+    Known(&'static Preset),
+    /// Any, as an example.
+    Example(Example),
+}
+
+impl Choice {
+    fn name(&self) -> &str {
+        match self {
+            Self::Known(preset) => preset.name,
+            Self::Example(example) => example.name.as_str(),
+        }
+    }
+}
+
+fn choice(text: &str) -> Result<Choice, String> {
+    if text.contains('=') {
+        return example(text).map(Choice::Example);
+    }
+    presets::by_name(text).map(Choice::Known).ok_or_else(|| {
+        let known: Vec<&str> = presets::all().iter().map(|preset| preset.name).collect();
+        format!(
+            "`{text}` is not known; known are {}; write NAME=CHAINID for an example of any other",
+            known.join(", ")
+        )
+    })
 }
 
 /// A network to write an example of.
@@ -48,25 +92,36 @@ impl Init {
     /// Runs the command.
     ///
     /// # Errors
-    /// [`Failure`] if there is a file already, two examples have one name, or the file cannot be
-    /// written.
-    pub fn run(self, output: &Output) -> Result<(), Failure> {
+    /// [`Failure`] if there is a file already, two networks have one name, a Cosmos network's nodes do
+    /// not tell what is asked, or the file cannot be written.
+    pub async fn run(self, output: &Output) -> Result<(), Failure> {
         let mut networks = self.networks;
-        if networks.is_empty() {
-            let defaults = ["ethereum=1", "base=8453"].map(example);
+        if networks.is_empty() && self.cosmos.is_empty() {
+            let defaults = ["ethereum=1", "base=8453"].map(choice);
             networks.extend(defaults.into_iter().flatten());
         }
-        let text = configuration(&networks)?;
+        distinct(&networks, &self.cosmos)?;
+        let mut text = configuration(&networks);
+        let mut roots = Vec::new();
+        for wanted in &self.cosmos {
+            let told = wanted.ask(output).await?;
+            text.push_str(&wanted.section(told.as_ref()));
+            roots.extend(told.map(|told| wanted.root(&told)));
+        }
         let path = &self.config.config;
         write(path, &text, self.force)?;
         output.line(&format!("wrote {}", path.display()));
+        for root in &roots {
+            output.line("");
+            root.lines().iter().for_each(|line| output.line(line));
+        }
         output.line("");
         let next = next(path);
         output.line("next:");
         for (number, step) in (1..).zip(&next) {
             output.line(&format!("  {number}. {step}"));
         }
-        output.document(&serde_json::json!({ "config": path, "next": next }));
+        output.document(&serde_json::json!({ "config": path, "next": next, "roots": roots }));
         Ok(())
     }
 }
@@ -109,33 +164,50 @@ fn write(path: &Path, text: &str, force: bool) -> Result<(), Failure> {
 
 /// The whole file. A line that begins with `##` explains; one that begins with `# ` is a setting
 /// that counts once `# ` is taken away.
-fn configuration(networks: &[Example]) -> Result<String, Failure> {
+fn configuration(networks: &[Choice]) -> String {
     let mut text = HEAD.to_owned();
-    let mut seen = Vec::new();
     for (number, network) in (1..).zip(networks) {
-        if seen.contains(&&network.name) {
-            let name = &network.name;
-            return Err(Failure::Other(format!(
-                "--network names {name} twice; give each its own name"
-            )));
-        }
-        seen.push(&network.name);
-        let known = EIDS.iter().find(|(chain_id, _)| *chain_id == network.chain_id);
-        let eid = known.map_or(30_000 + number, |(_, eid)| *eid);
-        let name = network.name.as_str();
-        let section = NETWORK
-            .replace("{name}", name)
-            .replace("{NAME}", &name.to_uppercase().replace('-', "_"))
-            .replace("{chain_id}", &network.chain_id.to_string())
-            .replace("{eid}", &eid.to_string());
-        text.push_str(&section);
+        text.push_str(&match network {
+            Choice::Known(preset) => known::section(preset),
+            Choice::Example(example) => example.section(number),
+        });
     }
-    Ok(text)
+    text
 }
 
-/// LayerZero's endpoint ids of some chains, by chain id.
-const EIDS: [(u64, u32); 5] =
-    [(1, 30_101), (10, 30_111), (8453, 30_184), (42_161, 30_110), (11_155_111, 40_161)];
+fn distinct(networks: &[Choice], cosmos: &[cosmos::Wanted]) -> Result<(), Failure> {
+    let mut seen = BTreeSet::new();
+    let names = networks.iter().map(Choice::name).chain(cosmos.iter().map(cosmos::Wanted::name));
+    for name in names {
+        if !seen.insert(name) {
+            let what = format!("the network {name} is named twice; give each its own name");
+            return Err(Failure::Other(what));
+        }
+    }
+    Ok(())
+}
+
+/// The endpoint id of a test network that examples are often made for.
+const SEPOLIA: (u64, u32) = (11_155_111, 40_161);
+
+impl Example {
+    /// The section for the network, commented out. `number` makes an endpoint id up where none is
+    /// known.
+    fn section(&self, number: u32) -> String {
+        let known = postrider_layerzero::presets::by_chain_id(self.chain_id);
+        let eid = match known {
+            Some(known) => known.eid.0,
+            None if self.chain_id == SEPOLIA.0 => SEPOLIA.1,
+            None => 30_000 + number,
+        };
+        let name = self.name.as_str();
+        NETWORK
+            .replace("{name}", name)
+            .replace("{NAME}", &name.to_uppercase().replace('-', "_"))
+            .replace("{chain_id}", &self.chain_id.to_string())
+            .replace("{eid}", &eid.to_string())
+    }
+}
 
 const HEAD: &str = r###"## The configuration of a Postrider node.
 ##
@@ -146,6 +218,12 @@ const HEAD: &str = r###"## The configuration of a Postrider node.
 ## The folder of the message store, the keys and their signing journals, relative to this file.
 ## Default: "data".
 data = "data"
+
+## HTTP for programs: health, readiness, messages, lanes and metrics, for reading. Off without this.
+# [api]
+## Address and port. An address that other machines reach also needs `allow_remote = true`: there is no
+## password.
+# listen = "127.0.0.1:9600"
 "###;
 
 const NETWORK: &str = r###"
@@ -228,8 +306,8 @@ mod tests {
     use super::*;
     use postrider_node::Config;
 
-    fn networks(list: &[&str]) -> Vec<Example> {
-        list.iter().map(|text| example(text).unwrap()).collect()
+    fn networks(list: &[&str]) -> Vec<Choice> {
+        list.iter().map(|text| choice(text).unwrap()).collect()
     }
 
     /// The file with every example in use.
@@ -241,7 +319,7 @@ mod tests {
 
     #[test]
     fn the_examples_are_valid_when_they_are_used() {
-        let text = configuration(&networks(&["ethereum=1", "base=8453", "my-chain=77"])).unwrap();
+        let text = configuration(&networks(&["ethereum=1", "base=8453", "my-chain=77"]));
         let config =
             Config::parse(&in_use(&text), Path::new("postrider.toml"), Path::new("/tmp")).unwrap();
         let names: Vec<&str> = config.networks.keys().map(NetworkName::as_str).collect();
@@ -256,7 +334,7 @@ mod tests {
     /// As it is written it names no network yet, and that is all that is wrong with it.
     #[test]
     fn as_it_is_written_only_networks_are_missing() {
-        let text = configuration(&networks(&["ethereum=1"])).unwrap();
+        let text = configuration(&networks(&["ethereum=1"]));
         let error = Config::parse(&text, Path::new("f"), Path::new(".")).unwrap_err();
         assert_eq!(error.problems.len(), 1, "{error}");
         assert!(error.problems[0].what.contains("no network"), "{error}");
@@ -265,7 +343,7 @@ mod tests {
     /// What the file calls a default is the default: leaving it out changes nothing.
     #[test]
     fn the_defaults_it_names_are_the_defaults() {
-        let full = in_use(&configuration(&networks(&["base=8453"])).unwrap());
+        let full = in_use(&configuration(&networks(&["base=8453"])));
         let lines: Vec<&str> = full.lines().collect();
         let with_defaults = ["data", "poll_ms", "max_fee_gwei", "timeout_ms", "batch", "min_conf"];
         let short: Vec<&str> = lines
@@ -297,10 +375,38 @@ mod tests {
 
     #[test]
     fn networks_on_the_command_line_are_checked() {
-        assert_eq!(networks(&["base=8453"])[0].chain_id, 8453);
-        for bad in ["base", "Base=1", "base=", "base=x", "=1"] {
-            assert!(example(bad).is_err(), "{bad}");
+        assert_eq!(example("base=8453").unwrap().chain_id, 8453);
+        for bad in ["my-chain", "Base", "", "Base=1", "base=", "base=x", "=1"] {
+            assert!(choice(bad).is_err(), "{bad}");
         }
-        assert!(configuration(&networks(&["a=1", "a=2"])).is_err());
+        let hub = [cosmos::wanted("hub=hub-1").unwrap()];
+        assert!(distinct(&networks(&["base", "a=2"]), &hub).is_ok());
+        assert!(distinct(&networks(&["a=1", "a=2"]), &[]).is_err());
+        assert!(distinct(&networks(&["base", "base=2"]), &[]).is_err());
+        assert!(distinct(&networks(&["hub=1"]), &hub).is_err());
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_those_that_are_known() {
+        let error = choice("solana").unwrap_err();
+        for preset in presets::all() {
+            assert!(error.contains(preset.name), "{error}");
+        }
+    }
+
+    /// The help names every preset.
+    #[test]
+    fn the_help_names_what_is_known() {
+        let help = Init::augment_args(clap::Command::new("init")).render_long_help().to_string();
+        for preset in presets::all() {
+            assert!(help.contains(preset.name), "{help}");
+        }
+    }
+
+    #[test]
+    fn what_is_known_and_examples_stand_in_one_file() {
+        let text = configuration(&networks(&["ethereum", "my-chain=77"]));
+        assert!(text.contains("\n[networks.ethereum]\n"), "{text}");
+        assert!(text.contains("\n# [networks.my-chain]\n"), "{text}");
     }
 }

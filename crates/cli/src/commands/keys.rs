@@ -2,13 +2,14 @@
 
 use super::{ConfigFile, PasswordArgs};
 use crate::{failure::Failure, output::Output};
+use alloy_primitives::B256;
 use clap::{Args, Subcommand, ValueEnum};
-use postrider_message::KeyName;
+use postrider_message::{Detail, KeyName};
 use postrider_node::node::keys_path;
-use postrider_signing::{Journal, JournalStart, Keystore, MAX_EXPIRY_SECONDS};
+use postrider_signing::{Journal, JournalError, JournalStart, Keystore, MAX_EXPIRY_SECONDS};
 use std::io::Read;
 
-/// Makes and lists keys.
+/// Makes and lists keys, and looks after their signing journals.
 #[derive(Debug, Subcommand)]
 pub enum Keys {
     /// Make a new key.
@@ -21,9 +22,36 @@ pub enum Keys {
         /// Which configuration to use.
         config: ConfigFile,
     },
-    /// Begin the signing journal of a key that may have signed before, because its journal is lost
-    /// or the key was used elsewhere. Nothing is signed until what it may have signed has expired.
+    /// Begin the signing journal of a key that may have signed before, because its journal is lost,
+    /// was restored from a copy, or the key was used elsewhere. Nothing is signed until what it may
+    /// have signed has expired.
     Journal(New),
+    /// Let a key sign another value for what it signed one for before. The node must be stopped.
+    Release(Release),
+}
+
+/// Which entry of which journal.
+#[derive(Debug, Args)]
+pub struct Release {
+    /// The key.
+    #[arg(long)]
+    key: KeyName,
+    /// The domain, as the alarm `journal_conflict` gives it.
+    #[arg(long)]
+    domain: String,
+    /// The subject, as the alarm gives it: 32 bytes in hexadecimal.
+    #[arg(long)]
+    subject: B256,
+    /// Why another value is right; kept in the journal.
+    #[arg(long, value_name = "TEXT")]
+    because: String,
+    /// Do it. Without this, what was signed is shown and nothing is changed.
+    #[arg(long)]
+    yes: bool,
+    #[command(flatten)]
+    config: ConfigFile,
+    #[command(flatten)]
+    password: PasswordArgs,
 }
 
 /// What a key is for.
@@ -33,6 +61,8 @@ pub enum Purpose {
     Attest,
     /// Pays for transactions.
     Pay,
+    /// Says to peers who asks and who answers; signs nothing else.
+    Identity,
 }
 
 /// Which key.
@@ -89,15 +119,79 @@ impl Keys {
             }
             Self::Journal(new) => {
                 let store = open(&new.config)?;
-                let key = store.attesting_key(&new.name, &new.password.read()?)?;
+                let key = store.attesting_key(&new.name, &new.password.read()?)?.address();
                 let start = JournalStart::KeyMayHaveSigned;
-                Journal::create(store.folder(), key.address(), start).await?;
+                let what = match Journal::create(store.folder(), key, start).await {
+                    Err(JournalError::Exists(_)) => {
+                        Journal::adopt(store.folder(), key).await?;
+                        "is taken over"
+                    }
+                    made => made.map(|()| "begins")?,
+                };
                 output.note(&format!(
-                    "the journal begins; nothing is signed for {MAX_EXPIRY_SECONDS} s"
+                    "the journal {what}; nothing is signed for {MAX_EXPIRY_SECONDS} s"
                 ));
             }
+            Self::Release(release) => release.run(output).await?,
         }
         Ok(())
+    }
+}
+
+impl Release {
+    async fn run(self, output: &Output) -> Result<(), Failure> {
+        let because = String::from(Detail::from(self.because.trim()));
+        if because.is_empty() {
+            return Err(Failure::Other("say why with --because: it is kept in the journal".into()));
+        }
+        let store = open(&self.config)?;
+        let key = store.attesting_key(&self.key, &self.password.read()?)?;
+        // Its lock: a node that runs would go on with what it knows.
+        let journal = Journal::open(store.folder(), key.address()).await?;
+        let done = self.release(&journal, &because, output).await;
+        journal.close().await;
+        done
+    }
+
+    async fn release(
+        &self,
+        journal: &Journal,
+        because: &str,
+        output: &Output,
+    ) -> Result<(), Failure> {
+        let Self { key, domain, subject, yes, .. } = self;
+        let Some(before) = journal.recorded(domain, *subject).await? else {
+            return Err(Failure::Other(format!(
+                "the journal of `{key}` has no entry for {domain} {subject}: give domain and subject \
+                 as the alarm `journal_conflict` gives them"
+            )));
+        };
+        let released = *yes && journal.release(domain, *subject, because).await?;
+        output.line(&format!("key      {key}  {:#x}", journal.key()));
+        output.line(&format!("domain   {domain}"));
+        output.line(&format!("subject  {subject}"));
+        output.line(&format!("value    {}", before.value));
+        output.line(&format!(
+            "permitted first at {}, signatures count until {} (Unix seconds)",
+            before.first_at, before.expires
+        ));
+        output.document(&serde_json::json!({
+            "key": key,
+            "domain": domain,
+            "subject": subject,
+            "value": before.value,
+            "first_at": before.first_at,
+            "expires": before.expires,
+            "released": released,
+        }));
+        if released {
+            output.note("released: the key may sign another value for it, once");
+            return Ok(());
+        }
+        Err(Failure::Told(
+            "nothing was released. Signing a second value can make a forged message pass: find out \
+             first why the source said two things. Then give --yes".into(),
+        ))
     }
 }
 

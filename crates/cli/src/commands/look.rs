@@ -1,15 +1,15 @@
-//! `postrider trace` and `postrider messages`.
+//! `postrider trace`, `postrider messages` and `postrider lanes`.
 
-use super::ConfigFile;
+use super::{ConfigFile, find_lane, find_message};
 use crate::{
     failure::Failure,
     output::{Output, table},
-    stages::MessageReport,
 };
 use clap::Args;
-use postrider_message::{MessageStatus, NetworkName, Outcome, UnixMillis};
-use postrider_store::{Found, MessageDetail, MessageFilter, SqliteStore, Store};
-use serde::Serialize;
+use postrider_api::view::{self, MessageReport};
+use postrider_message::{MessageStatus, NetworkName, ReasonCode, UnixMillis};
+use postrider_store::{MAX_LOOK, MessageDetail, MessageFilter, SqliteStore, Store};
+use std::collections::BTreeMap;
 
 /// Shows all about one message.
 #[derive(Debug, Args)]
@@ -20,13 +20,6 @@ pub struct Trace {
     config: ConfigFile,
 }
 
-#[derive(Serialize)]
-struct TraceDocument<'a> {
-    #[serde(flatten)]
-    report: MessageReport,
-    detail: &'a MessageDetail,
-}
-
 impl Trace {
     /// Runs the command.
     ///
@@ -34,26 +27,13 @@ impl Trace {
     /// [`Failure`].
     pub async fn run(self, output: &Output) -> Result<(), Failure> {
         let store = self.config.store().await?;
-        let id = match store.find(&self.message).await? {
-            Found::One(id) => id,
-            Found::None => {
-                let text = format!("no message begins with `{}`", self.message);
-                return Err(Failure::Other(text));
-            }
-            Found::Many(ids) => {
-                let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-                let text = format!("`{}` fits several messages:\n{}", self.message, ids.join("\n"));
-                return Err(Failure::Other(text));
-            }
-        };
+        let id = find_message(&store, &self.message).await?;
         let Some(detail) = store.message(id).await? else {
             return Err(Failure::Other(format!("message {id} is gone")));
         };
-        let conditions = store.conditions().await?;
-        let standing = detail.row.standing.clone().under(&conditions);
-        let report = MessageReport::new(&detail, &standing);
-        show(output, &report, &detail);
-        output.document(&TraceDocument { report, detail: &detail });
+        let trace = view::Trace::new(detail, &store.conditions().await?);
+        show(output, &trace.report, &trace.detail);
+        output.document(&trace);
         Ok(())
     }
 }
@@ -103,12 +83,21 @@ pub struct Messages {
     /// Only those from or to this network.
     #[arg(long)]
     network: Option<NetworkName>,
+    /// Only those on this lane, named as for `pause`.
+    #[arg(long)]
+    lane: Option<String>,
+    /// Only those that are not further for this reason, by its code.
+    #[arg(long)]
+    reason: Option<ReasonCode>,
     /// Only those that have not ended.
     #[arg(long)]
     open: bool,
     /// At most this many.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..1000))]
     limit: u32,
+    /// Only those older than the last page, which says what to give.
+    #[arg(long)]
+    after: Option<u64>,
     #[command(flatten)]
     config: ConfigFile,
 }
@@ -120,18 +109,6 @@ fn status(text: &str) -> Result<MessageStatus, String> {
     })
 }
 
-/// A message in the list, for programs.
-#[derive(Serialize)]
-struct Listed {
-    id: String,
-    lane: String,
-    nonce: u64,
-    status: &'static str,
-    outcome: Option<&'static str>,
-    reason: Option<String>,
-    age_seconds: f64,
-}
-
 impl Messages {
     /// Runs the command.
     ///
@@ -139,8 +116,9 @@ impl Messages {
     /// [`Failure`].
     pub async fn run(self, output: &Output) -> Result<(), Failure> {
         let store = self.config.store().await?;
-        let listed = list(&store, &self).await?;
-        let rows: Vec<Vec<String>> = listed
+        let list = self.list(&store).await?;
+        let rows: Vec<Vec<String>> = list
+            .messages
             .iter()
             .map(|m| {
                 vec![
@@ -158,35 +136,96 @@ impl Messages {
         for line in table(&head, &rows) {
             output.line(&line);
         }
-        output.document(&serde_json::json!({ "messages": listed }));
+        if let Some(next) = list.next {
+            output.line(&format!("there are more; see them with --after {next}"));
+        }
+        output.document(&list);
+        Ok(())
+    }
+
+    async fn list(&self, store: &SqliteStore) -> Result<view::MessageList, Failure> {
+        let lane = match &self.lane {
+            Some(text) => Some(find_lane(store, text).await?.id()),
+            None => None,
+        };
+        let limit = self.limit.min(MAX_LOOK - 1);
+        let filter = MessageFilter {
+            status: self.status,
+            network: self.network.clone(),
+            lane,
+            reason: self.reason,
+            open_only: self.open,
+            include_gone: false,
+            limit: limit + 1,
+            after: self.after,
+        };
+        let conditions = store.conditions().await?;
+        let rows = store.messages(filter).await?;
+        Ok(view::MessageList::new(rows, limit, &conditions, UnixMillis::now()))
+    }
+}
+
+/// Lists lanes, those with the most messages on their way first.
+#[derive(Debug, Args)]
+pub struct Lanes {
+    /// At most this many.
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+impl Lanes {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn run(self, output: &Output) -> Result<(), Failure> {
+        let store = self.config.store().await?;
+        let list = view::LaneReports::new(&store.lanes(self.limit).await?, UnixMillis::now());
+        for lane in &list.lanes {
+            for line in lane_lines(lane) {
+                output.line(&line);
+            }
+        }
+        if list.lanes.is_empty() {
+            output.line("no lane is known yet: lanes appear with their first message");
+        }
+        if list.more > 0 {
+            output.line(&format!("and {} more; see them with --limit", list.more));
+        }
+        output.document(&list);
         Ok(())
     }
 }
 
-async fn list(store: &SqliteStore, wanted: &Messages) -> Result<Vec<Listed>, Failure> {
-    let filter = MessageFilter {
-        status: wanted.status,
-        network: wanted.network.clone(),
-        open_only: wanted.open,
-        limit: wanted.limit,
-        ..MessageFilter::default()
+fn lane_lines(lane: &view::LaneReport) -> Vec<String> {
+    let joined = |counts: &BTreeMap<&str, u64>| {
+        let parts: Vec<String> = counts.iter().map(|(what, n)| format!("{n} {what}")).collect();
+        parts.join(", ")
     };
-    let conditions = store.conditions().await?;
-    let now = UnixMillis::now();
-    let rows = store.messages(filter).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| {
-            let standing = row.standing.under(&conditions);
-            Listed {
-                id: row.id.to_string(),
-                lane: row.lane.to_string(),
-                nonce: row.nonce.0,
-                status: standing.status.as_str(),
-                outcome: standing.outcome.map(Outcome::as_str),
-                reason: standing.reason.map(|r| r.to_string()),
-                age_seconds: now.seconds_since(row.learnt_at),
-            }
-        })
-        .collect())
+    let paused = if lane.paused { "  (paused)" } else { "" };
+    let mut lines = vec![
+        format!("{}{paused}", lane.lane),
+        format!("  backlog  {}", lane.backlog),
+        format!("  messages {}", joined(&lane.messages)),
+    ];
+    if let Some(oldest) = &lane.oldest {
+        let id: String = oldest.id.chars().take(12).collect();
+        lines.push(format!("  oldest   {id}, for {:.0} s", oldest.age_seconds));
+    }
+    if !lane.reasons.is_empty() {
+        lines.push(format!("  reasons  {}", joined(&lane.reasons)));
+    }
+    if let Some(tokens) = &lane.tokens {
+        let view::TokensReport { debited, credited, in_flight, awaited, even, breaches } = tokens;
+        let even = if *even { " (even)" } else { "" };
+        let mut line = format!("  tokens   debited {debited}, credited {credited}, ");
+        line += &format!("in flight {in_flight}, awaited {awaited}{even}");
+        if *breaches > 0 {
+            line += &format!("; BREACHED {breaches} times");
+        }
+        lines.push(line);
+    }
+    lines
 }

@@ -4,6 +4,8 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 #![allow(clippy::indexing_slicing, clippy::print_stderr)]
 
+pub mod actor;
+
 use postrider_cli::workspace::{NETWORKS, NodeKeys, PASSWORD, UpstreamLine, Workspace, plan};
 use postrider_devnet::{
     Chain, Devnet, DevnetPlan, Fault, FaultyUpstream, LayerZeroPlan, Silent,
@@ -36,17 +38,21 @@ pub struct Setup {
     pub confirmations: u64,
     /// Changes the plan of the contracts.
     pub adapt: fn(&mut LayerZeroPlan),
+    /// Whether the chains are of the OP Stack.
+    pub op_stack: bool,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { nodes: 1, upstreams: 1, quorum: 1, confirmations: 1, adapt: |_| {} }
+        Self { nodes: 1, upstreams: 1, quorum: 1, confirmations: 1, adapt: |_| {}, op_stack: false }
     }
 }
 
 /// Chains and nodes.
 pub struct World {
     pub devnet: Devnet,
+    /// What the chains were made of.
+    pub plan: DevnetPlan,
     pub nodes: Vec<NodeHandle>,
     pub folder: TempDir,
 }
@@ -81,13 +87,16 @@ impl World {
         let mut layerzero = plan(&keys);
         (setup.adapt)(&mut layerzero);
         let block_time = Some(Duration::from_secs(1));
-        let wanted = DevnetPlan::two(folder.path().join("devnet"), layerzero, block_time);
+        let mut wanted = DevnetPlan::two(folder.path().join("devnet"), layerzero, block_time);
+        for chain in &mut wanted.chains {
+            chain.anvil.optimism = setup.op_stack;
+        }
         let devnet = Devnet::up(&wanted, &Silent).await.unwrap();
         let mut nodes = Vec::new();
         for (workspace, folder) in spaces {
             nodes.push(NodeHandle::new(workspace, folder, &devnet, setup.upstreams).await);
         }
-        Self { devnet, nodes, folder }
+        Self { devnet, plan: wanted, nodes, folder }
     }
 
     /// The same, with every node started.
@@ -111,6 +120,25 @@ impl World {
         &mut self.nodes[0]
     }
 
+    /// Makes the contracts that deliver many at once, with the program's own command, and names them
+    /// in the first node's configuration.
+    pub async fn deploy_batches(&mut self) {
+        let node = &mut self.nodes[0];
+        for (place, name) in NETWORKS.iter().enumerate() {
+            let made = Command::new(env!("CARGO_BIN_EXE_postrider"))
+                .args(["--json", "layerzero", "deploy-batch", "--network", name, "--config"])
+                .arg(node.workspace.config_path())
+                .env("POSTRIDER_PASSWORD", PASSWORD)
+                .output()
+                .unwrap();
+            let text = String::from_utf8_lossy(&made.stdout);
+            let document: serde_json::Value = serde_json::from_str(&text).expect(&text);
+            let address = document["batch"].as_str().expect(&text);
+            node.workspace.batch[place] = Some(address.parse().unwrap());
+        }
+        node.write_config(&self.devnet);
+    }
+
     /// Sends a text from alpha to beta.
     pub async fn say(&self, text: &str) {
         say(self.alpha(), self.beta(), text).await;
@@ -125,29 +153,41 @@ pub async fn say(from: &Chain, to: &Chain, text: &str) {
 impl NodeHandle {
     async fn new(workspace: Workspace, folder: PathBuf, devnet: &Devnet, count: usize) -> Self {
         let mut upstreams = [Vec::new(), Vec::new()];
-        let mut described = Vec::new();
         for (chain, list) in devnet.chains().iter().zip(&mut upstreams) {
-            let mut lines = Vec::new();
-            for i in 0..count {
-                let upstream = FaultyUpstream::start(chain.url()).await.unwrap();
-                lines.push(UpstreamLine {
-                    name: format!("up-{i}"),
-                    operator: format!("operator-{i}"),
-                    url: upstream.url().to_owned(),
-                });
-                list.push(upstream);
+            for _ in 0..count {
+                list.push(FaultyUpstream::start(chain.url()).await.unwrap());
             }
-            described.push((chain.deployment().clone(), lines));
         }
-        workspace.write_config(&described).unwrap();
-        Self { workspace, upstreams, folder, process: None }
+        let node = Self { workspace, upstreams, folder, process: None };
+        node.write_config(devnet);
+        node
+    }
+
+    /// Writes its configuration anew, as its workspace is by now.
+    pub fn write_config(&self, devnet: &Devnet) {
+        let line = |(i, upstream): (usize, &FaultyUpstream)| UpstreamLine {
+            name: format!("up-{i}"),
+            operator: format!("operator-{i}"),
+            url: upstream.url().to_owned(),
+        };
+        let described: Vec<_> = devnet
+            .chains()
+            .iter()
+            .zip(&self.upstreams)
+            .map(|(chain, list)| {
+                (chain.deployment().clone(), list.iter().enumerate().map(line).collect())
+            })
+            .collect();
+        self.workspace.write_config(&described).unwrap();
     }
 
     /// Starts the real process.
     pub fn start(&mut self) {
         assert!(self.process.is_none(), "it runs already");
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_postrider"))
+        // A file that may not grow is to be a failed write, as a full disk is, and no signal.
+        let child = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_postrider")])
             .args(["--log", "info", "start", "--config"])
             .arg(self.workspace.config_path())
             .env("POSTRIDER_PASSWORD", PASSWORD)
@@ -165,6 +205,42 @@ impl NodeHandle {
             child.kill().unwrap();
             child.wait().unwrap();
         }
+    }
+
+    /// Asks the process to stop (SIGTERM), waits until it has, and gives its exit code.
+    pub fn terminate(&mut self) -> Option<i32> {
+        self.signals(&["-TERM"])
+    }
+
+    /// Sends signals, waits until the process has ended, and gives its exit code.
+    pub fn signals(&mut self, signals: &[&str]) -> Option<i32> {
+        let mut child = self.process.take().expect("it runs");
+        for signal in signals {
+            let sent = Command::new("kill").args([*signal, &child.id().to_string()]).status();
+            assert!(sent.unwrap().success());
+        }
+        let started = Instant::now();
+        loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                return status.code();
+            }
+            if started.elapsed() > PATIENCE {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                panic!("it did not stop");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Lets no file of the process grow beyond this many bytes from now on; with none, lets them.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let pid = self.process.as_ref().expect("it runs").id().to_string();
+        let limit = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+        // The soft limit alone: a process without privileges may not raise the hard one again.
+        let limit = format!("--fsize={limit}:");
+        let done = Command::new("prlimit").args(["--pid", &pid, &limit]).status();
+        assert!(done.unwrap().success());
     }
 
     pub fn is_running(&mut self) -> bool {

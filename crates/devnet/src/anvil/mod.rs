@@ -30,6 +30,9 @@ pub struct AnvilOptions {
     pub slots_in_an_epoch: Option<u64>,
     /// Whether receipts are those of an OP Stack chain.
     pub optimism: bool,
+    /// The URL of a chain that it goes on from, as that is now: what is mined from here on is its
+    /// own.
+    pub fork_of: Option<String>,
     /// A file from which the state is loaded and to which it is written on a polite end.
     pub state: Option<PathBuf>,
     /// Where anvil's output goes; with none, to a temporary file that goes with the handle.
@@ -47,6 +50,7 @@ impl AnvilOptions {
             gas_limit: None,
             slots_in_an_epoch: None,
             optimism: false,
+            fork_of: None,
             state: None,
             log_file: None,
         }
@@ -72,6 +76,7 @@ impl AnvilOptions {
         option("--gas-limit", self.gas_limit.map(|gas| gas.to_string()));
         option("--slots-in-an-epoch", self.slots_in_an_epoch.map(|slots| slots.to_string()));
         option("--network", self.optimism.then(|| "optimism".to_owned()));
+        option("--fork-url", self.fork_of.clone());
         option("--state", self.state.as_ref().map(|path| path.display().to_string()));
         arguments
     }

@@ -105,8 +105,11 @@ async fn ask(shared: &Shared, calls: &[Call]) -> Result<Vec<Value>, String> {
         .collect();
     let body = serde_json::to_vec(&body).map_err(|error| error.to_string())?;
     let answer = shared.forward(body.into()).await?;
-    let Ok(Value::Array(answers)) = serde_json::from_slice(&answer) else {
-        return Err("the chain did not answer a batch with an array".to_owned());
+    let answers = match serde_json::from_slice(&answer) {
+        Ok(Value::Array(answers)) => answers,
+        // CometBFT answers a batch of one as if it were none.
+        Ok(answer @ Value::Object(_)) if calls.len() == 1 => vec![answer],
+        _ => return Err("the chain did not answer a batch with an array".to_owned()),
     };
     let mut ordered = vec![Value::Null; calls.len()];
     for answer in answers {

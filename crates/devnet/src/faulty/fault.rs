@@ -1,5 +1,7 @@
 //! The faults, and what each does to a call and to its answer.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use alloy_primitives::{Address, B256, Bytes};
@@ -7,6 +9,30 @@ use serde_json::{Value, json};
 
 use super::heights::{self, Heads};
 use super::logs;
+
+type Change = dyn Fn(&Value, &mut Value) + Send + Sync;
+
+/// What is changed of results: see [`Fault::Tell`].
+#[derive(Clone)]
+pub struct Lie(Arc<Change>);
+
+impl Lie {
+    fn tell(&self, params: &Value, result: &mut Value) {
+        (self.0)(params, result);
+    }
+}
+
+impl fmt::Debug for Lie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Lie")
+    }
+}
+
+impl PartialEq for Lie {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
 
 /// One way to misbehave. Any number of them act together.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,6 +43,8 @@ pub enum Fault {
     Slow(Duration),
     /// Accepts requests and answers none before the fault is taken away.
     Hang,
+    /// Opens WebSockets and says nothing on them; other requests are answered.
+    Mute,
     /// Answers with something that is not JSON.
     Garbage,
     /// Answers with a body that begins well and never ends.
@@ -78,7 +106,7 @@ pub enum Fault {
         /// Its new value.
         value: Value,
     },
-    /// Answers `eth_call` of one function of one contract with these bytes.
+    /// Answers calls of one function of one contract with these bytes, simulated ones too.
     ReplaceCall {
         /// The contract.
         to: Address,
@@ -86,6 +114,20 @@ pub enum Fault {
         selector: [u8; 4],
         /// The ABI-encoded answer.
         answer: Bytes,
+    },
+    /// Changes the results of a method, of a chain of any kind; [`Fault::tell`] makes one.
+    Tell {
+        /// The method.
+        method: String,
+        /// What is changed.
+        lie: Lie,
+    },
+    /// Answers a method without asking the chain; [`Fault::instead`] makes one.
+    Instead {
+        /// The method.
+        method: String,
+        /// What makes a result of nothing.
+        lie: Lie,
     },
     /// Answers a method with this result.
     Replace {
@@ -112,6 +154,17 @@ pub(super) enum Reply {
 }
 
 impl Fault {
+    /// Changes the results of `method`: `lie` is called with the parameters and the result.
+    pub fn tell(method: &str, lie: impl Fn(&Value, &mut Value) + Send + Sync + 'static) -> Self {
+        Self::Tell { method: method.to_owned(), lie: Lie(Arc::new(lie)) }
+    }
+
+    /// Answers `method` without asking the chain: `answer` is called with the parameters.
+    pub fn instead(method: &str, answer: impl Fn(&Value) -> Value + Send + Sync + 'static) -> Self {
+        let lie = Lie(Arc::new(move |params, result| *result = answer(params)));
+        Self::Instead { method: method.to_owned(), lie }
+    }
+
     /// Whether the fault is one of the connection or of the whole answer, and not of calls.
     pub(super) fn is_of_the_connection(&self) -> bool {
         matches!(
@@ -138,8 +191,16 @@ impl Fault {
                 "net_version" => Some(Reply::Result(json!(id.to_string()))),
                 _ => None,
             },
-            Self::ReplaceCall { to, selector, answer } if calls(call, *to, *selector) => {
+            Self::ReplaceCall { to, selector, answer }
+                if call.method == "eth_call"
+                    && call.params.get(0).is_some_and(|made| is_to(made, *to, *selector)) =>
+            {
                 Some(Reply::Result(json!(answer)))
+            }
+            Self::Instead { method, lie } if *method == call.method => {
+                let mut result = Value::Null;
+                lie.tell(&call.params, &mut result);
+                Some(Reply::Result(result))
             }
             Self::Replace { method, result } if *method == call.method => {
                 Some(Reply::Result(result.clone()))
@@ -168,6 +229,17 @@ impl Fault {
             Self::DropLogs { address, zero_bloom } => {
                 logs::drop_logs(asked, result, *address, *zero_bloom);
             }
+            Self::Tell { method, lie } if *method == asked.method => {
+                lie.tell(&asked.params, result);
+            }
+            Self::ReplaceCall { to, selector, answer } => {
+                for (made, told) in simulated(asked, result) {
+                    if is_to(made, *to, *selector) {
+                        set(told, "returnData", json!(answer));
+                        set(told, "status", json!("0x1"));
+                    }
+                }
+            }
             Self::ChangeReceipt { transaction, field, value } => {
                 for receipt in receipts(asked, result) {
                     let hash = receipt.get("transactionHash");
@@ -193,14 +265,25 @@ impl Fault {
     }
 }
 
-fn calls(call: &Call, to: Address, selector: [u8; 4]) -> bool {
-    let Some(transaction) = call.params.get(0).filter(|_| call.method == "eth_call") else {
-        return false;
-    };
-    let target = transaction.get("to").and_then(Value::as_str).and_then(|to| to.parse().ok());
-    let data = transaction.get("input").or_else(|| transaction.get("data"));
+/// Whether a call object is one of this function of this contract.
+fn is_to(made: &Value, to: Address, selector: [u8; 4]) -> bool {
+    let target = made.get("to").and_then(Value::as_str).and_then(|to| to.parse().ok());
+    let data = made.get("input").or_else(|| made.get("data"));
     let data: Option<Bytes> = data.and_then(Value::as_str).and_then(|data| data.parse().ok());
     target == Some(to) && data.is_some_and(|data| data.starts_with(&selector))
+}
+
+/// The calls of a simulation, each with what is told of it.
+fn simulated<'a>(asked: &'a Call, result: &'a mut Value) -> Vec<(&'a Value, &'a mut Value)> {
+    if asked.method != "eth_simulateV1" {
+        return Vec::new();
+    }
+    let calls = |block: &'a Value| block.get("calls").and_then(Value::as_array);
+    let made = asked.params.get(0).and_then(|p| p.get("blockStateCalls")?.as_array());
+    let made = made.into_iter().flatten().filter_map(calls).flatten();
+    let told = result.as_array_mut().into_iter().flatten();
+    let told = told.filter_map(|block| block.get_mut("calls")?.as_array_mut()).flatten();
+    made.zip(told).collect()
 }
 
 /// The header of an answer that is a block.
@@ -230,5 +313,31 @@ pub(super) fn quantity(number: u64) -> Value {
 pub(super) fn set(object: &mut Value, field: &str, value: Value) {
     if let Some(fields) = object.as_object_mut() {
         fields.insert(field.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lie_changes_the_results_of_its_method() {
+        let lie = Fault::tell("status", |params, result| set(result, "height", params.clone()));
+        for (method, expected) in [("status", json!({"height": 7})), ("commit", json!({}))] {
+            let asked = Call { id: json!(1), method: method.to_owned(), params: json!(7) };
+            let mut result = json!({});
+            lie.answer(&asked, &mut result, &Heads::default());
+            assert_eq!(result, expected, "{method}");
+        }
+        let answer = Fault::instead("status", Value::clone);
+        let asked = |method: &str| Call {
+            id: json!(1),
+            method: method.to_owned(),
+            params: json!({"height": 7}),
+        };
+        assert_eq!(answer.reply(&asked("status")), Some(Reply::Result(json!({"height": 7}))));
+        assert_eq!(answer.reply(&asked("commit")), None);
+        assert_eq!(lie, lie.clone());
+        assert_ne!(lie, Fault::tell("status", |_, _| {}));
     }
 }

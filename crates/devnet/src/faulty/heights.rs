@@ -31,6 +31,7 @@ fn block_position(method: &str) -> Option<usize> {
         | "eth_getBlockReceipts"
         | "eth_getBlockTransactionCountByNumber" => Some(0),
         "eth_call"
+        | "eth_simulateV1"
         | "eth_estimateGas"
         | "eth_getBalance"
         | "eth_getCode"

@@ -1,11 +1,12 @@
-//! An upstream that lies on request: an HTTP JSON-RPC proxy in front of a real chain, which
-//! counts what it is asked and misbehaves as it is told, at run time.
+//! An upstream that lies on request: an HTTP JSON-RPC proxy in front of a real chain of any kind,
+//! which counts what it is asked and misbehaves as it is told, at run time.
 
 mod exchange;
 mod fault;
 mod heights;
 mod logs;
 mod server;
+mod socket;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 
 use crate::error::DevnetError;
 use crate::rpc::http_client;
-pub use fault::Fault;
+pub use fault::{Fault, Lie};
 pub use logs::forged_log;
 use server::Shared;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::serve::Listener;
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::exchange::{Request, answer};
-use super::{Fault, FaultId, Stats};
+use super::{Fault, FaultId, Stats, socket};
 
 const MAX_REQUEST: usize = 64 << 20;
 /// Methods counted by name; a caller that invents more is not followed.
@@ -72,6 +72,20 @@ impl Shared {
         response.bytes().await.map_err(|error| error.without_url().to_string())
     }
 
+    /// The chain's own URL, and a client for it.
+    pub(super) fn target(&self) -> (&str, &reqwest::Client) {
+        (&self.target, &self.client)
+    }
+
+    /// Whether connections stay open on which nothing is said.
+    pub(super) fn is_mute(&self) -> bool {
+        self.faults.borrow().iter().any(|(_, fault)| *fault == Fault::Mute)
+    }
+
+    pub(super) fn count_answer(&self, bytes: u64) {
+        self.lock_stats().response_bytes += bytes;
+    }
+
     fn is_dead(&self) -> bool {
         self.faults.borrow().iter().any(|(_, fault)| *fault == Fault::Dead)
     }
@@ -109,8 +123,7 @@ pub(super) async fn start(shared: Arc<Shared>) -> io::Result<(SocketAddr, JoinHa
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let mortal = MortalListener { listener, shared: Arc::clone(&shared) };
-    let app =
-        Router::new().fallback(handle).layer(DefaultBodyLimit::max(MAX_REQUEST)).with_state(shared);
+    let app = Router::new().fallback(handle).with_state(shared);
     let server = tokio::spawn(async move {
         if let Err(error) = axum::serve(mortal, app).await {
             tracing::error!(%error, "a faulty upstream ended");
@@ -119,7 +132,14 @@ pub(super) async fn start(shared: Arc<Shared>) -> io::Result<(SocketAddr, JoinHa
     Ok((address, server))
 }
 
-async fn handle(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+async fn handle(State(shared): State<Arc<Shared>>, request: axum::extract::Request) -> Response {
+    if request.headers().contains_key(header::UPGRADE) {
+        shared.count_request(0);
+        return socket::open(shared, request).await;
+    }
+    let Ok(body) = axum::body::to_bytes(request.into_body(), MAX_REQUEST).await else {
+        return StatusCode::PAYLOAD_TOO_LARGE.into_response();
+    };
     shared.count_request(body.len());
     let request = Request::parse(&body);
     if let Some(request) = &request {

@@ -30,7 +30,12 @@ sol! {
         function registerLibrary(address lib) external;
         function setDefaultSendLibrary(uint32 eid, address newLib) external;
         function setDefaultReceiveLibrary(uint32 eid, address newLib, uint256 gracePeriod) external;
+        function outboundNonce(address sender, uint32 dstEid, bytes32 receiver)
+            external view returns (uint64);
         function eid() external view returns (uint32);
+        struct SetConfigParam { uint32 eid; uint32 configType; bytes config; }
+        function setConfig(address oapp, address lib, SetConfigParam[] params) external;
+        function lzReceive(Origin origin, address receiver, bytes32 guid, bytes message, bytes extraData) external payable;
         function inboundPayloadHash(address receiver, uint32 srcEid, bytes32 sender, uint64 nonce) external view returns (bytes32);
     }
 
@@ -123,6 +128,28 @@ sol! {
         function quote(uint32 dstEid, string message, bytes options, bool payInLzToken) external view returns (MessagingFee fee);
         function send(uint32 dstEid, string message, bytes options, uint256 nativeFee) external payable;
         function data() external view returns (string);
+    }
+
+    interface IERC20 {
+        function approve(address spender, uint256 value) external returns (bool);
+        function balanceOf(address account) external view returns (uint256);
+        function totalSupply() external view returns (uint256);
+        function mint(address to, uint256 value) external;
+    }
+
+    interface IOFT {
+        struct SendParam {
+            uint32 dstEid;
+            bytes32 to;
+            uint256 amountLD;
+            uint256 minAmountLD;
+            bytes extraOptions;
+            bytes composeMsg;
+            bytes oftCmd;
+        }
+
+        function quoteSend(SendParam sendParam, bool payInLzToken) external view returns (MessagingFee fee);
+        function send(SendParam sendParam, MessagingFee fee, address refundAddress) external payable;
     }
 
     interface IOmniCounter {

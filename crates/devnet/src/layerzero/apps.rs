@@ -1,11 +1,11 @@
-//! The applications of a development network: an `OAppMock`, which carries a string, and an
-//! `OmniCounter`, which counts and composes.
+//! The applications of a development network: an `OAppMock`, which carries a string, an
+//! `OmniCounter`, which counts and composes, and a token that goes out and comes back.
 
 use alloy_primitives::{Address, B256, Bytes, U256, bytes};
 use alloy_sol_types::SolCall;
 use serde_json::{Value, json};
 
-use super::abi::{IMultiCall, IOAppMock, IOmniCounter};
+use super::abi::{IERC20, IEndpoint, IMultiCall, IOAppMock, IOFT, IOmniCounter};
 use super::deployment::{BATCH_USER, BURST_USER, Deployment, USER};
 use crate::rpc::{Rpc, RpcError};
 
@@ -149,6 +149,29 @@ impl<'a> Apps<'a> {
         Ok(hashes)
     }
 
+    /// How many transactions of bursts wait for a block.
+    ///
+    /// # Errors
+    /// As [`Rpc::eth_call`].
+    pub async fn pending(&self) -> Result<u64, RpcError> {
+        let pending = self.rpc.pending_nonce(BURST_USER).await?;
+        Ok(pending.saturating_sub(self.rpc.nonce(BURST_USER).await?))
+    }
+
+    /// How many messages the `OAppMock` here has sent to the one of `other`
+    /// (`EndpointV2.outboundNonce`).
+    ///
+    /// # Errors
+    /// As [`Rpc::eth_call`].
+    pub async fn sent_by_mock(&self, other: &Deployment) -> Result<u64, RpcError> {
+        let call = IEndpoint::outboundNonceCall {
+            sender: self.at.oapp_mock,
+            dstEid: other.eid,
+            receiver: other.oapp_mock.into_word(),
+        };
+        self.read(self.at.endpoint, &call).await
+    }
+
     /// The last string that the `OAppMock` here received (`OAppMock.data()`).
     ///
     /// # Errors
@@ -188,6 +211,62 @@ impl<'a> Apps<'a> {
     /// As [`Rpc::eth_call`].
     pub async fn composed_count(&self) -> Result<U256, RpcError> {
         self.read(self.at.omni_counter, &IOmniCounter::composedCountCall {}).await
+    }
+
+    /// Lets the OFT here take any of the user's tokens, which an adapter needs; does not wait for a
+    /// block.
+    ///
+    /// # Errors
+    /// As [`Rpc::eth_call`].
+    pub async fn approve_tokens(&self) -> Result<B256, RpcError> {
+        let call = IERC20::approveCall { spender: self.at.oft, value: U256::MAX };
+        self.send(USER, self.at.token, &call, U256::ZERO, SEND_GAS).await
+    }
+
+    /// Sends `amount` of the user's tokens, in local decimals, to the account `to` on `dst_eid`, and
+    /// calls that account with `compose` unless it is empty; does not wait for a block.
+    ///
+    /// # Errors
+    /// As [`Rpc::eth_call`].
+    pub async fn send_tokens(
+        &self,
+        dst_eid: u32,
+        to: Address,
+        amount: U256,
+        compose: &Bytes,
+        options: &Bytes,
+    ) -> Result<B256, RpcError> {
+        let param = IOFT::SendParam {
+            dstEid: dst_eid,
+            to: to.into_word(),
+            amountLD: amount,
+            minAmountLD: U256::ZERO,
+            extraOptions: options.clone(),
+            composeMsg: compose.clone(),
+            oftCmd: Bytes::new(),
+        };
+        let quote = IOFT::quoteSendCall { sendParam: param.clone(), payInLzToken: false };
+        let fee = self.read(self.at.oft, &quote).await?;
+        let value = fee.nativeFee;
+        let call = IOFT::sendCall { sendParam: param, fee, refundAddress: USER };
+        self.send(USER, self.at.oft, &call, value, SEND_GAS).await
+    }
+
+    /// How many tokens an account has here, in local decimals.
+    ///
+    /// # Errors
+    /// As [`Rpc::eth_call`].
+    pub async fn tokens_of(&self, account: Address) -> Result<U256, RpcError> {
+        self.read(self.at.token, &IERC20::balanceOfCall { account }).await
+    }
+
+    /// How many tokens there are here, in local decimals; on the first chain those that its adapter
+    /// has locked are among them.
+    ///
+    /// # Errors
+    /// As [`Rpc::eth_call`].
+    pub async fn token_supply(&self) -> Result<U256, RpcError> {
+        self.read(self.at.token, &IERC20::totalSupplyCall {}).await
     }
 
     async fn read<C: SolCall>(&self, to: Address, call: &C) -> Result<C::Return, RpcError> {

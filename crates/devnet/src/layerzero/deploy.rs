@@ -5,10 +5,11 @@ use alloy_sol_types::SolValue;
 use futures::future::try_join_all;
 
 use super::abi::{
-    ExecutorConfig, ExecutorConfigParam, IDVN, IEndpoint, IEndpointView, IExecutor, ILzExecutor,
-    IMessageLib, IOApp, IPriceFeed, IReceiveUlnView, ITreasury, IWorker, UlnConfig, UlnConfigParam,
+    ExecutorConfig, ExecutorConfigParam, IDVN, IERC20, IEndpoint, IEndpointView, IExecutor,
+    ILzExecutor, IMessageLib, IOApp, IPriceFeed, IReceiveUlnView, ITreasury, IWorker, UlnConfig,
+    UlnConfigParam,
 };
-use super::deployment::{DEPLOYER, Deployment};
+use super::deployment::{DEPLOYER, Deployment, USER};
 use super::plan::LayerZeroPlan;
 use super::script::Script;
 use crate::artifact::Artifact;
@@ -28,6 +29,8 @@ const VERIFY_GAS: u64 = 80_000;
 const RECEIVE_BASE_GAS: u64 = 80_000;
 const COMPOSE_BASE_GAS: u64 = 40_000;
 const MAX_MESSAGE_SIZE: u32 = 10_000;
+/// What the user has of the token at first, in whole tokens.
+const TOKENS: u64 = 1_000_000;
 
 /// A chain to deploy on.
 pub(crate) struct Target<'a> {
@@ -60,7 +63,8 @@ pub(crate) async fn deploy(
             script.burn_nonce();
         }
         let remotes: Vec<u32> = eids.iter().copied().filter(|eid| *eid != target.eid).collect();
-        let deployment = write(&mut script, plan, target, start_block, &remotes)?;
+        let is_home = index == 0;
+        let deployment = write(&mut script, plan, target, (start_block, is_home), &remotes)?;
         scripts.push(script);
         deployments.push(deployment);
     }
@@ -68,6 +72,7 @@ pub(crate) async fn deploy(
         for remote in deployments.iter().filter(|remote| remote.eid != local.eid) {
             set_peer(script, local.oapp_mock, remote.eid, remote.oapp_mock);
             set_peer(script, local.omni_counter, remote.eid, remote.omni_counter);
+            set_peer(script, local.oft, remote.eid, remote.oft);
         }
     }
     let runs = scripts
@@ -97,7 +102,7 @@ fn write(
     script: &mut Script<'_>,
     plan: &LayerZeroPlan,
     target: &Target<'_>,
-    start_block: u64,
+    (start_block, is_home): (u64, bool),
     remotes: &[u32],
 ) -> Result<Deployment, DevnetError> {
     let eid = target.eid;
@@ -128,6 +133,7 @@ fn write(
     let app_arguments = (endpoint, DEPLOYER).abi_encode_params();
     let oapp_mock = script.deploy(Artifact::OAppMock, &app_arguments)?;
     let omni_counter = script.deploy(Artifact::OmniCounter, &app_arguments)?;
+    let (token, oft) = tokens(script, endpoint, is_home)?;
 
     Ok(Deployment {
         chain_id: target.chain_id,
@@ -149,7 +155,30 @@ fn write(
         multi_call,
         oapp_mock,
         omni_counter,
+        token,
+        oft,
     })
+}
+
+/// A token with supply on its home chain, locked there where it leaves; on other chains it is minted
+/// as it comes.
+fn tokens(
+    script: &mut Script<'_>,
+    endpoint: Address,
+    is_home: bool,
+) -> Result<(Address, Address), DevnetError> {
+    let names = ("Development", "DEV");
+    if !is_home {
+        let arguments = (names.0, names.1, endpoint, DEPLOYER).abi_encode_params();
+        let oft = script.deploy(Artifact::MockOft, &arguments)?;
+        return Ok((oft, oft));
+    }
+    let token = script.deploy(Artifact::MockErc20, &names.abi_encode_params())?;
+    let oft = script
+        .deploy(Artifact::MockOftAdapter, &(token, endpoint, DEPLOYER).abi_encode_params())?;
+    let value = U256::from(TOKENS) * U256::from(ONE_ETHER);
+    script.call(token, &IERC20::mintCall { to: USER, value });
+    Ok((token, oft))
 }
 
 /// The id of an endpoint as price feeds and DVN signatures use it.

@@ -54,4 +54,9 @@ pub struct Deployment {
     pub oapp_mock: Address,
     /// `OmniCounter`, with its peers set.
     pub omni_counter: Address,
+    /// A token. On the first chain it is an ERC-20 of its own; elsewhere it is the OFT itself.
+    pub token: Address,
+    /// What sends the token, with its peers set: on the first chain an `OFTAdapter`, which locks
+    /// it; elsewhere an OFT, which burns and mints it. 18 local decimals, 6 shared ones.
+    pub oft: Address,
 }

@@ -7,11 +7,14 @@ pub struct FeePolicy {
     pub max_fee_cap: u128,
     /// The least tip to offer for a gas, in wei.
     pub min_tip: u128,
+    /// The most to offer as a tip for a gas at first, in wei, whatever nodes suggest; a transaction
+    /// that waits may offer more.
+    pub max_tip: u128,
 }
 
 impl Default for FeePolicy {
     fn default() -> Self {
-        Self { max_fee_cap: 500_000_000_000, min_tip: 1 }
+        Self { max_fee_cap: 500_000_000_000, min_tip: 1, max_tip: 100_000_000_000 }
     }
 }
 
@@ -31,7 +34,7 @@ impl FeePolicy {
     /// Prices for a new transaction: twice the base fee, which outlasts six full blocks, and a tip.
     #[must_use]
     pub fn price(&self, base_fee: u128, suggested_tip: u128) -> Fees {
-        let tip = suggested_tip.max(self.min_tip).min(self.max_fee_cap);
+        let tip = suggested_tip.min(self.max_tip).max(self.min_tip).min(self.max_fee_cap);
         let max_fee = base_fee.saturating_mul(2).saturating_add(tip).min(self.max_fee_cap);
         Fees { max_fee, tip: tip.min(max_fee) }
     }
@@ -72,8 +75,16 @@ mod tests {
     }
 
     #[test]
+    fn r1_a_tip_is_not_what_a_node_likes() {
+        let policy = FeePolicy::default();
+        assert_eq!(policy.price(0, u128::MAX).tip, policy.max_tip);
+        let polygon = FeePolicy { min_tip: 25, max_tip: 20, ..policy };
+        assert_eq!(polygon.price(0, 0).tip, 25);
+    }
+
+    #[test]
     fn at_the_cap_there_is_no_bump() {
-        let policy = FeePolicy { max_fee_cap: 100, min_tip: 1 };
+        let policy = FeePolicy { max_fee_cap: 100, min_tip: 1, max_tip: 100 };
         let old = policy.price(50, 1);
         assert_eq!(old.max_fee, 100);
         assert_eq!(policy.bump(old, 50, 1), None);

@@ -6,31 +6,35 @@
 //! the block's receipts are fetched and their root is rebuilt: no upstream can forge a log or drop
 //! one without being noticed.
 
+mod cache;
+
+use cache::{CachedReceipts, MAX_CACHED, ReceiptCache};
+
 use crate::{
-    rpc::UpstreamError,
-    upstream::Upstream,
+    pace::Pace,
+    upstream::{BlockReceipt, Upstream},
     upstreams::{Finality, Heads, Upstreams},
 };
-use alloy_primitives::{Address, B256, Bytes};
-use futures::FutureExt;
-use postrider_message::{AlarmKind, BlockHash, BlockRef, Height, TxHash};
+use alloy_primitives::{Address, B256};
+use futures::{FutureExt, future::join_all};
+use postrider_jsonrpc::UpstreamError;
+use postrider_message::{AlarmKind, BlockHash, BlockRef, BlockTime, Height, TxHash};
 use postrider_verification::{
     Shortfall,
     evm::{AnchoredBlock, ClaimedHeader, ProvenReceipts, ReceiptLog},
 };
-use std::{
-    collections::{HashMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 /// The most blocks one step goes forward.
 pub const MAX_STEP: u64 = 500;
 /// The most blocks the hint looks at in one go.
 pub const MAX_HINT: u64 = 128;
+/// The most blocks whose receipts are asked for at once.
+const AT_ONCE: usize = 4;
 /// After so many looks that show nothing new, all upstreams are asked all the same.
 const IDLE_LOOKS: u32 = 5;
-/// The most blocks whose receipts are kept for the durable way.
-const MAX_CACHED: usize = 256;
+/// A newest block further above what a quorum reached is not looked at before a quorum is asked.
+const MAX_AHEAD: u64 = 64;
 
 /// Which logs are looked for.
 #[derive(Debug, Clone, Default)]
@@ -78,6 +82,19 @@ pub struct BlockLogs {
     pub block: BlockRef,
     /// Receipts that hold logs looked for.
     pub found: Vec<ReceiptLogs>,
+    /// Every transaction of the block, and whether it did not revert.
+    pub transactions: Vec<(TxHash, bool)>,
+}
+
+/// What came of looking ahead.
+#[derive(Debug, Clone)]
+pub enum Look {
+    /// Nothing new since the last look.
+    Nothing,
+    /// These blocks.
+    Blocks(Hints),
+    /// The upstream claims a block far above what a quorum reached: it may be true, or not.
+    FarAhead,
 }
 
 /// What the hint saw.
@@ -87,7 +104,7 @@ pub struct Hints {
     pub from: Height,
     /// The highest height it covers.
     pub to: Height,
-    /// The blocks with something in them.
+    /// The blocks that may have something in them.
     pub blocks: Vec<BlockLogs>,
 }
 
@@ -95,13 +112,18 @@ pub struct Hints {
 #[derive(Debug)]
 pub enum Step {
     /// Nothing new is final.
-    Idle,
+    Idle {
+        /// The height the quorum has reached.
+        head: Height,
+    },
     /// These blocks follow the cursor.
     Advanced {
         /// Every block, ascending; the last is the new cursor.
         blocks: Vec<BlockRef>,
         /// Those with something in them.
         proven: Vec<ProvenBlock>,
+        /// The last one's time; everything until then is read.
+        time: BlockTime,
         /// The height the quorum has reached.
         head: Height,
     },
@@ -128,19 +150,13 @@ pub enum FollowError {
     },
 }
 
-#[derive(Debug, Clone)]
-struct CachedReceipts {
-    transactions: Vec<TxHash>,
-    encoded: Vec<Bytes>,
-}
-
 /// Follows one network.
 #[derive(Debug)]
 pub struct Follower {
     upstreams: Arc<Upstreams>,
     filter: LogFilter,
-    receipts: HashMap<B256, CachedReceipts>,
-    order: VecDeque<B256>,
+    receipts: ReceiptCache,
+    pace: Pace,
     /// The newest headers that the hint saw, ascending and chained.
     recent: VecDeque<ClaimedHeader>,
     /// Looks in a row that showed nothing new.
@@ -154,8 +170,8 @@ impl Follower {
         Self {
             upstreams,
             filter,
-            receipts: HashMap::new(),
-            order: VecDeque::new(),
+            receipts: ReceiptCache::default(),
+            pace: Pace::default(),
             recent: VecDeque::new(),
             idle: 0,
         }
@@ -173,6 +189,13 @@ impl Follower {
         };
         let height = height.map_or(last, |h| h.min(last));
         Ok(Some(self.upstreams.anchor_final(height, &heads).await?.block()))
+    }
+
+    /// How long to wait before the next look where upstreams may be asked every `poll`: until a
+    /// block is due, then in short steps.
+    #[must_use]
+    pub fn pause(&self, poll: Duration) -> Duration {
+        self.pace.pause(poll)
     }
 
     /// Whether a step may lead on although no new block was seen: where finality is not counted in
@@ -199,12 +222,10 @@ impl Follower {
     /// # Errors
     /// [`FollowError`]; the cursor stays where it is.
     pub async fn step(&mut self, recent: &[BlockRef]) -> Result<Step, FollowError> {
-        let Some(tip) = recent.first().copied() else {
-            return Ok(Step::Idle);
-        };
         let heads = self.upstreams.heads().await?;
-        let Some(last) = heads.final_height else {
-            return Ok(Step::Idle);
+        let idle = Step::Idle { head: heads.head };
+        let (Some(tip), Some(last)) = (recent.first().copied(), heads.final_height) else {
+            return Ok(idle);
         };
         if last.0 <= tip.height.0 {
             return self.check_tip(tip, recent, &heads, last).await;
@@ -216,14 +237,19 @@ impl Follower {
         if !follows {
             return self.replaced(recent, &heads).await;
         }
+        let (emitters, topics) = (&self.filter.emitters, &self.filter.topics);
+        let wanted: Vec<_> = chain.iter().filter(|b| b.may_contain(emitters, topics)).collect();
         let mut proven = Vec::new();
-        for block in &chain {
-            if block.may_contain(&self.filter.emitters, &self.filter.topics) {
+        for blocks in wanted.chunks(AT_ONCE) {
+            let hashes: Vec<B256> = blocks.iter().map(|block| block.block().hash.0).collect();
+            self.fetch_ahead(&hashes).await;
+            for block in blocks {
                 proven.extend(self.prove(block).await?);
             }
         }
         let blocks = chain.iter().map(AnchoredBlock::block).collect();
-        Ok(Step::Advanced { blocks, proven, head: heads.head })
+        let time = BlockTime(chain.last().map_or(0, |b| b.header().timestamp));
+        Ok(Step::Advanced { blocks, proven, time, head: heads.head })
     }
 
     /// With nothing new to go to, makes sure now and then that the cursor still stands: a chain
@@ -235,11 +261,12 @@ impl Follower {
         heads: &Heads,
         last: Height,
     ) -> Result<Step, FollowError> {
+        let idle = Step::Idle { head: heads.head };
         if last != tip.height {
-            return Ok(Step::Idle);
+            return Ok(idle);
         }
         let anchor = self.upstreams.anchor_final(last, heads).await?;
-        if anchor.block() == tip { Ok(Step::Idle) } else { self.replaced(recent, heads).await }
+        if anchor.block() == tip { Ok(idle) } else { self.replaced(recent, heads).await }
     }
 
     /// Finds the newest known block that a quorum still has.
@@ -306,6 +333,25 @@ impl Follower {
         Err(FollowError::Blocks { after, error: last_error })
     }
 
+    /// Fetches receipts that are not there yet, several blocks at once. What fails, or does not hold,
+    /// is asked for again when it is proven.
+    async fn fetch_ahead(&mut self, hashes: &[B256]) {
+        let missing = hashes.iter().filter(|hash| self.receipts.get(hash).is_none());
+        let missing: Vec<B256> = missing.copied().collect();
+        if missing.len() < 2 {
+            return;
+        }
+        let ask = |hash: B256| {
+            let upstreams = Arc::clone(&self.upstreams);
+            async move { (hash, upstreams.first(|u| fetch_receipts(u, hash).boxed()).await.ok()) }
+        };
+        for (hash, fetched) in join_all(missing.into_iter().map(ask)).await {
+            if let Some(fetched) = fetched {
+                self.receipts.remember(hash, fetched);
+            }
+        }
+    }
+
     /// Fetches the block's receipts and proves them; the upstream that serves wrong ones is
     /// quarantined and the next one asked.
     async fn prove(&mut self, block: &AnchoredBlock) -> Result<Option<ProvenBlock>, FollowError> {
@@ -317,7 +363,7 @@ impl Follower {
         }
         let mut last_error = UpstreamError::Unreachable("no upstream is usable now".into());
         for upstream in self.upstreams.by_preference() {
-            match fetch_receipts(&upstream, hash).await {
+            match fetch_receipts(upstream, hash).await {
                 Ok(fetched) => match ProvenReceipts::new(block.clone(), fetched.encoded) {
                     Ok(receipts) => return self.found(receipts, &fetched.transactions),
                     Err(error) => {
@@ -339,7 +385,7 @@ impl Follower {
     fn found(
         &self,
         receipts: ProvenReceipts,
-        transactions: &[TxHash],
+        transactions: &[(TxHash, bool)],
     ) -> Result<Option<ProvenBlock>, FollowError> {
         let logs = receipts.logs().map_err(|e| FollowError::Blocks {
             after: Height(receipts.block().block().height.0.saturating_sub(1)),
@@ -350,20 +396,24 @@ impl Follower {
     }
 
     /// Looks at the blocks above the durable cursor that the best upstream has, without believing
-    /// it. `None` if there is nothing new since the last call.
+    /// it; `head` is what a quorum has reached.
     ///
     /// # Errors
     /// [`UpstreamError`] of the last upstream asked.
-    pub async fn hint(&mut self, cursor: Height) -> Result<Option<Hints>, UpstreamError> {
-        let newest =
-            self.upstreams.first(|u| async { Ok(u.newest(None).await?.0) }.boxed()).await?;
+    pub async fn hint(&mut self, cursor: Height, head: Height) -> Result<Look, UpstreamError> {
+        let newest = self.upstreams.newest().await?;
         if self.recent.back().is_some_and(|seen| seen.hash == newest.hash) {
-            return Ok(None);
+            self.pace.looked_in_vain();
+            return Ok(Look::Nothing);
         }
         let top = newest.header.number;
+        if top > head.0.saturating_add(MAX_AHEAD) {
+            return Ok(Look::FarAhead);
+        }
+        self.pace.saw(top);
         let from = self.keep_chained(&newest, cursor);
         if top < from.0 {
-            return Ok(None);
+            return Ok(Look::Nothing);
         }
         let from = Height(from.0.max(top.saturating_sub(MAX_HINT)));
         let between: Vec<Height> = (from.0..top).map(Height).collect();
@@ -379,10 +429,15 @@ impl Follower {
         }
         headers.push(newest);
         let mut blocks = Vec::new();
-        for header in headers {
-            blocks.extend(self.hint_block(header).await?);
+        for headers in headers.chunks(AT_ONCE) {
+            let wanted = headers.iter().filter(|header| self.may_hold(header));
+            let hashes: Vec<B256> = wanted.map(|header| header.hash).collect();
+            self.fetch_ahead(&hashes).await;
+            for header in headers {
+                blocks.extend(self.hint_block(header.clone()).await?);
+            }
         }
-        Ok(Some(Hints { from, to: Height(top), blocks }))
+        Ok(Look::Blocks(Hints { from, to: Height(top), blocks }))
     }
 
     /// Drops remembered headers that `newest` does not follow; gives the height from which headers
@@ -403,16 +458,20 @@ impl Follower {
         }
     }
 
+    /// Whether the block may hold logs looked for, by what its header claims.
+    fn may_hold(&self, header: &ClaimedHeader) -> bool {
+        let bloom = &header.header.logs_bloom;
+        let may = |bytes: &[u8]| bloom.contains_input(alloy_primitives::BloomInput::Raw(bytes));
+        self.filter.emitters.iter().any(|a| may(a.as_slice()))
+            && self.filter.topics.iter().any(|t| may(t.as_slice()))
+    }
+
     async fn hint_block(
         &mut self,
         header: ClaimedHeader,
     ) -> Result<Option<BlockLogs>, UpstreamError> {
         let block = BlockRef { height: Height(header.header.number), hash: BlockHash(header.hash) };
-        let bloom = &header.header.logs_bloom;
-        let may_contain =
-            |bytes: &[u8]| bloom.contains_input(alloy_primitives::BloomInput::Raw(bytes));
-        let wanted_here = self.filter.emitters.iter().any(|a| may_contain(a.as_slice()))
-            && self.filter.topics.iter().any(|t| may_contain(t.as_slice()));
+        let wanted_here = self.may_hold(&header);
         if self.recent.back().is_some_and(|last| last.hash != header.header.parent_hash) {
             self.recent.clear();
         }
@@ -424,23 +483,16 @@ impl Follower {
             return Ok(None);
         }
         let hash = block.hash.0;
-        let fetched = self.upstreams.first(|u| fetch_receipts(u, hash).boxed()).await?;
+        let fetched = match self.receipts.get(&hash) {
+            Some(fetched) => fetched.clone(),
+            None => self.upstreams.first(|u| fetch_receipts(u, hash).boxed()).await?,
+        };
         let logs = postrider_verification::evm::receipts::read_logs(&fetched.encoded)
             .map_err(|e| UpstreamError::Garbage(e.to_string().into()))?;
         let found = wanted(&self.filter, logs, &fetched.transactions);
-        self.remember(hash, fetched);
-        Ok((!found.is_empty()).then_some(BlockLogs { block, found }))
-    }
-
-    fn remember(&mut self, hash: B256, receipts: CachedReceipts) {
-        if self.receipts.insert(hash, receipts).is_none() {
-            self.order.push_back(hash);
-        }
-        while self.order.len() > MAX_CACHED {
-            if let Some(oldest) = self.order.pop_front() {
-                self.receipts.remove(&oldest);
-            }
-        }
+        let transactions = fetched.transactions.clone();
+        self.receipts.remember(hash, fetched);
+        Ok(Some(BlockLogs { block, found, transactions }))
     }
 }
 
@@ -458,7 +510,8 @@ fn extend(chain: &mut Vec<AnchoredBlock>, headers: Vec<ClaimedHeader>) -> Result
 }
 
 async fn fetch_receipts(upstream: &Upstream, hash: B256) -> Result<CachedReceipts, UpstreamError> {
-    let (transactions, encoded) = upstream.receipts(hash).await?.into_iter().unzip();
+    let form = |r: BlockReceipt| ((r.transaction, r.succeeded), r.encoded);
+    let (transactions, encoded) = upstream.receipts(hash).await?.into_iter().map(form).unzip();
     Ok(CachedReceipts { transactions, encoded })
 }
 
@@ -466,11 +519,11 @@ async fn fetch_receipts(upstream: &Upstream, hash: B256) -> Result<CachedReceipt
 fn wanted(
     filter: &LogFilter,
     all: Vec<Vec<ReceiptLog>>,
-    transactions: &[TxHash],
+    transactions: &[(TxHash, bool)],
 ) -> Vec<ReceiptLogs> {
     let mut first_log = 0u64;
     let mut found = Vec::new();
-    for ((logs, transaction), index) in all.into_iter().zip(transactions).zip(0u64..) {
+    for ((logs, (transaction, _)), index) in all.into_iter().zip(transactions).zip(0u64..) {
         let count = logs.len() as u64;
         if logs.iter().any(|log| filter.wants(log)) {
             found.push(ReceiptLogs { transaction: *transaction, index, first_log, logs });

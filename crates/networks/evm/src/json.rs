@@ -4,7 +4,7 @@ use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, Bloom, Bytes, U8, U64};
 use alloy_rlp::{BufMut, Encodable};
 use postrider_verification::evm::ClaimedHeader;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer, de::Error};
 
 /// A block's header as `eth_getBlockByNumber` gives it.
 #[derive(Debug, Clone, Deserialize)]
@@ -35,7 +35,7 @@ pub(crate) struct JsonReceipt {
     pub(crate) transaction_hash: B256,
     pub(crate) block_hash: B256,
     pub(crate) block_number: U64,
-    #[serde(rename = "type", default)]
+    #[serde(rename = "type", default, deserialize_with = "transaction_type")]
     kind: U8,
     status: Option<U64>,
     root: Option<B256>,
@@ -45,6 +45,17 @@ pub(crate) struct JsonReceipt {
     logs: Vec<JsonLog>,
     deposit_nonce: Option<U64>,
     deposit_receipt_version: Option<U64>,
+}
+
+/// A greater one would be taken for the start of a list (EIP-2718).
+const GREATEST_TYPE: u8 = 0x7f;
+
+fn transaction_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<U8, D::Error> {
+    let kind = U8::deserialize(deserializer)?;
+    if kind > U8::from(GREATEST_TYPE) {
+        return Err(D::Error::custom(format!("a transaction of type {kind:#x}")));
+    }
+    Ok(kind)
 }
 
 /// An RLP list of already encoded items.
@@ -108,5 +119,54 @@ impl JsonReceipt {
         }
         list(&fields, &mut out);
         out.into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The vectors that `postrider-verification` proves to hash as their chains say.
+    #[derive(Deserialize)]
+    struct Vector {
+        header: JsonBlock,
+        #[serde(default)]
+        receipts: Vec<JsonReceipt>,
+        #[serde(default)]
+        encoded: Vec<Bytes>,
+    }
+
+    const VECTORS: [&str; 8] = [
+        include_str!("../../../verification/tests/vectors/arbitrum/block.json"),
+        include_str!("../../../verification/tests/vectors/arbitrum/header.json"),
+        include_str!("../../../verification/tests/vectors/base/header.json"),
+        include_str!("../../../verification/tests/vectors/bnb/header.json"),
+        include_str!("../../../verification/tests/vectors/ethereum/block.json"),
+        include_str!("../../../verification/tests/vectors/ethereum/header.json"),
+        include_str!("../../../verification/tests/vectors/optimism/block.json"),
+        include_str!("../../../verification/tests/vectors/optimism/header.json"),
+    ];
+
+    #[test]
+    fn what_nodes_of_each_format_answer_becomes_what_the_chain_hashes() {
+        for text in VECTORS {
+            let vector: Vector = serde_json::from_str(text).unwrap();
+            let claimed = ClaimedHeader::from(vector.header);
+            assert!(claimed.is_consistent(), "{}", claimed.hash);
+            let encoded: Vec<Bytes> =
+                vector.receipts.iter().map(JsonReceipt::to_consensus).collect();
+            assert_eq!(encoded, vector.encoded, "{}", claimed.hash);
+        }
+    }
+
+    #[test]
+    fn r10_a_type_that_would_be_read_as_a_list_is_refused() {
+        let vector: serde_json::Value = serde_json::from_str(VECTORS[4]).unwrap();
+        let mut receipt = vector["receipts"][0].clone();
+        for (kind, is_one) in [("0x7f", true), ("0x80", false), ("0xc1", false), ("0xff", false)] {
+            receipt["type"] = kind.into();
+            let read = serde_json::from_value::<JsonReceipt>(receipt.clone());
+            assert_eq!(read.is_ok(), is_one, "{kind}");
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! One RPC node of a network: typed questions, and what is remembered of its health.
 
 use crate::{
-    health::{Health, HealthReport},
     json::{JsonBlock, JsonReceipt},
-    rpc::{CallResult, RpcCall, RpcClient, UpstreamError, refused},
+    simulate::{self, Code, Sequence, Simulated, Step},
 };
 use alloy_primitives::{Address, B256, Bytes, U64, U256};
+use postrider_jsonrpc::{
+    CallResult, Health, HealthReport, RpcCall, RpcClient, UpstreamError, refused,
+};
 use postrider_message::{Detail, Height, OperatorName, TxHash, UpstreamName};
 use postrider_verification::evm::ClaimedHeader;
 use serde::de::DeserializeOwned;
@@ -18,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use crate::rpc::RpcLimits as UpstreamLimits;
+pub use postrider_jsonrpc::RpcLimits as UpstreamLimits;
 
 /// A call to a contract that changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +56,7 @@ impl EthCall {
         json!([self.to_json(), at, lent])
     }
 
-    fn to_json(&self) -> serde_json::Value {
+    pub(crate) fn to_json(&self) -> serde_json::Value {
         let mut call =
             json!({ "from": self.from, "to": self.to, "data": self.data, "value": self.value });
         if let (Some(gas), Some(fields)) = (self.gas, call.as_object_mut()) {
@@ -86,6 +88,28 @@ impl CallOutcome {
     }
 }
 
+/// An account, and what to offer for its transactions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AccountState {
+    /// The next nonce.
+    pub nonce: u64,
+    /// The balance in wei.
+    pub balance: U256,
+    /// The tip that the node suggests, in wei a gas; 0 if it suggests none.
+    pub suggested_tip: u128,
+}
+
+/// A receipt among those of its block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlockReceipt {
+    /// The transaction, as the upstream names it: receipts do not commit to it.
+    pub transaction: TxHash,
+    /// Whether the transaction did not revert.
+    pub succeeded: bool,
+    /// The receipt in consensus encoding.
+    pub encoded: Bytes,
+}
+
 /// A transaction's receipt as one upstream tells it: good for deciding what to try next, never for
 /// believing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,6 +137,8 @@ pub struct Upstream {
     client: RpcClient,
     health: Mutex<Health>,
     chain_checked: AtomicBool,
+    /// It does not know `eth_simulateV1`.
+    cannot_simulate: AtomicBool,
 }
 
 impl Upstream {
@@ -131,6 +157,7 @@ impl Upstream {
             client,
             health: Mutex::default(),
             chain_checked: AtomicBool::new(false),
+            cannot_simulate: AtomicBool::new(false),
         }
     }
 
@@ -181,12 +208,26 @@ impl Upstream {
     /// Makes calls; before the first, asks which chain it serves, and again after every failure,
     /// since what answers at a URL can change.
     async fn calls(&self, calls: &[RpcCall]) -> Result<Vec<CallResult>, UpstreamError> {
+        self.calls_running(calls, Code::Known).await
+    }
+
+    /// The same; what strangers' code makes of the time and the length of an answer is not put down
+    /// to the node.
+    async fn calls_running(
+        &self,
+        calls: &[RpcCall],
+        code: Code,
+    ) -> Result<Vec<CallResult>, UpstreamError> {
         let started = Instant::now();
         let result = self.checked_calls(calls).await;
         if matches!(&result, Err(e) if !matches!(e, UpstreamError::Refused { .. })) {
             self.chain_checked.store(false, Ordering::Relaxed);
         }
-        self.health().note(started.elapsed(), &result);
+        let excused = code == Code::Strangers
+            && matches!(&result, Err(UpstreamError::Timeout(_) | UpstreamError::TooLong(_)));
+        if !excused {
+            self.health().note(started.elapsed(), &result);
+        }
         result
     }
 
@@ -196,8 +237,10 @@ impl Upstream {
             let mut results = self.client.call_many(&[call]).await?;
             let found: U64 = parse(results.pop())?;
             if found.to::<u64>() != self.chain_id {
-                let (expected, found) = (self.chain_id, found.to());
-                return Err(UpstreamError::WrongChain { expected, found });
+                return Err(UpstreamError::WrongChain {
+                    expected: self.chain_id.to_string().into(),
+                    found: found.to::<u64>().to_string().into(),
+                });
             }
             self.chain_checked.store(true, Ordering::Relaxed);
         }
@@ -256,16 +299,20 @@ impl Upstream {
         self.calls(&calls).await?.into_iter().map(|r| block(Some(r))).collect()
     }
 
-    /// All receipts of the block with this hash: transaction hashes as it claims them, and the
-    /// receipts in consensus encoding.
+    /// All receipts of the block with this hash.
     ///
     /// # Errors
     /// [`UpstreamError::Missing`] if it does not have the block.
-    pub async fn receipts(&self, block: B256) -> Result<Vec<(TxHash, Bytes)>, UpstreamError> {
+    pub async fn receipts(&self, block: B256) -> Result<Vec<BlockReceipt>, UpstreamError> {
         let receipts: Option<Vec<JsonReceipt>> =
             self.ask("eth_getBlockReceipts", json!([block])).await?;
         let receipts = receipts.ok_or(UpstreamError::Missing("the block's receipts"))?;
-        Ok(receipts.iter().map(|r| (TxHash(r.transaction_hash), r.to_consensus())).collect())
+        let form = |r: &JsonReceipt| BlockReceipt {
+            transaction: TxHash(r.transaction_hash),
+            succeeded: r.succeeded(),
+            encoded: r.to_consensus(),
+        };
+        Ok(receipts.iter().map(form).collect())
     }
 
     /// The outcomes of `calls` in the state after the block with this hash; `None` for a call it
@@ -278,26 +325,99 @@ impl Upstream {
         block: B256,
         calls: &[EthCall],
     ) -> Result<Vec<Option<CallOutcome>>, UpstreamError> {
+        self.outcomes_at(block, calls, Code::Known).await
+    }
+
+    async fn outcomes_at(
+        &self,
+        block: B256,
+        calls: &[EthCall],
+        code: Code,
+    ) -> Result<Vec<Option<CallOutcome>>, UpstreamError> {
         let at = json!({ "blockHash": block });
         let calls: Vec<_> =
             calls.iter().map(|c| RpcCall { method: "eth_call", params: c.params(&at) }).collect();
-        let outcomes: Vec<_> = self.calls(&calls).await?.into_iter().map(outcome).collect();
+        let results = self.calls_running(&calls, code).await?;
+        let outcomes: Vec<_> = results.into_iter().map(outcome).collect();
         match outcomes.first() {
             Some(Err(error)) if outcomes.iter().all(Result::is_err) => Err(error.clone()),
             _ => Ok(outcomes.into_iter().map(Result::ok).collect()),
         }
     }
 
-    /// The account's next nonce after its included transactions, and its balance in wei.
+    /// The outcomes of the calls of each sequence, the sequences apart from each other, in the state
+    /// after the block with this hash; `None` for a call it cannot tell the outcome of. A node that
+    /// cannot simulate is asked the calls that need no other before them.
+    ///
+    /// # Errors
+    /// [`UpstreamError`] if it can tell none.
+    pub async fn simulate_at(
+        &self,
+        block: B256,
+        sequences: &[Sequence],
+        code: Code,
+    ) -> Result<Vec<Vec<Option<Simulated>>>, UpstreamError> {
+        if self.cannot_simulate.load(Ordering::Relaxed) {
+            return self.call_each_at(block, sequences, code).await;
+        }
+        let calls: Vec<_> = sequences.iter().map(|s| simulate::request(block, s)).collect();
+        let results = self.calls_running(&calls, code).await?;
+        let told: Vec<_> = results
+            .into_iter()
+            .zip(sequences)
+            .map(|(result, sequence)| simulate::answer(result, sequence.steps.len()))
+            .collect();
+        if told.iter().any(|t| matches!(t, Err(error) if simulate::is_unknown(error))) {
+            self.cannot_simulate.store(true, Ordering::Relaxed);
+            return self.call_each_at(block, sequences, code).await;
+        }
+        match told.first() {
+            Some(Err(error)) if told.iter().all(Result::is_err) => Err(error.clone()),
+            _ => Ok(told
+                .into_iter()
+                .zip(sequences)
+                .map(|(told, sequence)| match told {
+                    Ok(list) => list.into_iter().map(Some).collect(),
+                    Err(_) => vec![None; sequence.steps.len()],
+                })
+                .collect()),
+        }
+    }
+
+    async fn call_each_at(
+        &self,
+        block: B256,
+        sequences: &[Sequence],
+        code: Code,
+    ) -> Result<Vec<Vec<Option<Simulated>>>, UpstreamError> {
+        let alone = sequences.iter().flat_map(|s| &s.steps).filter(|step| step.alone);
+        let calls: Vec<EthCall> = alone.map(|step| step.call.clone()).collect();
+        let mut told = self.outcomes_at(block, &calls, code).await?.into_iter();
+        let mut one = |step: &Step| {
+            let outcome = if step.alone { told.next().flatten() } else { None };
+            outcome.map(|outcome| Simulated { outcome, gas_used: 0 })
+        };
+        Ok(sequences.iter().map(|s| s.steps.iter().map(&mut one).collect()).collect())
+    }
+
+    /// The account after its included transactions, and the tip to offer.
     ///
     /// # Errors
     /// [`UpstreamError`].
-    pub async fn account(&self, address: Address) -> Result<(u64, U256), UpstreamError> {
-        let calls = ["eth_getTransactionCount", "eth_getBalance"]
-            .map(|method| RpcCall { method, params: json!([address, "latest"]) });
+    pub async fn account(&self, address: Address) -> Result<AccountState, UpstreamError> {
+        let at = json!([address, "latest"]);
+        let calls = [
+            RpcCall { method: "eth_getTransactionCount", params: at.clone() },
+            RpcCall { method: "eth_getBalance", params: at },
+            RpcCall { method: "eth_maxPriorityFeePerGas", params: json!([]) },
+        ];
         let mut results = self.calls(&calls).await?.into_iter();
         let nonce: U64 = parse(results.next())?;
-        Ok((nonce.to(), parse(results.next())?))
+        let balance = parse(results.next())?;
+        // Not every node suggests one.
+        let tip: U256 = parse(results.next()).unwrap_or_default();
+        let suggested_tip = u128::try_from(tip).unwrap_or(u128::MAX);
+        Ok(AccountState { nonce: nonce.to(), balance, suggested_tip })
     }
 
     /// The code at each address in the latest state.
@@ -310,15 +430,6 @@ impl Upstream {
             .map(|a| RpcCall { method: "eth_getCode", params: json!([a, "latest"]) })
             .collect();
         self.calls(&calls).await?.into_iter().map(|r| parse(Some(r))).collect()
-    }
-
-    /// The tip that it suggests, in wei a gas.
-    ///
-    /// # Errors
-    /// [`UpstreamError`].
-    pub async fn suggested_tip(&self) -> Result<u128, UpstreamError> {
-        let tip: U256 = self.ask("eth_maxPriorityFeePerGas", json!([])).await?;
-        Ok(u128::try_from(tip).unwrap_or(u128::MAX))
     }
 
     /// Hands in signed transactions, all in one request where it takes batches. Each result is

@@ -1,11 +1,14 @@
 //! Whether the contracts on a network are those the file takes them for, and let us work.
 
-use super::Findings;
-use crate::{config::LayerZeroConfig, context::Network};
+use super::{Findings, tokens};
+use crate::{
+    config::{DvnPeer, LayerZeroConfig},
+    context::Network,
+};
 use alloy_primitives::{Address, U256};
 use futures::{FutureExt, future::join_all};
 use postrider_evm::{CallOutcome, EthCall};
-use postrider_layerzero::{Deployment, Question, View};
+use postrider_layerzero::{Deployment, Deployments, Question, View};
 use postrider_message::{KeyName, NetworkName, Role};
 use postrider_verification::{Answer, Reading, Shortfall, quorum::agree};
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,39 +25,46 @@ const TRIES: u32 = 3;
 pub(super) struct Ours<'a> {
     name: &'a NetworkName,
     deployment: &'a Deployment,
+    /// LayerZero on every network.
+    all: &'a Deployments,
     attests: bool,
     executes: bool,
-    /// The account that pays there, where it is known and needed.
-    account: Option<Address>,
+    /// The accounts that pay there, where they are known and needed.
+    accounts: Vec<Address>,
     /// How many keys are configured for our DVN.
     keys: usize,
     /// Those whose addresses are known.
     signers: Vec<(&'a KeyName, Address)>,
+    /// Those of other processes.
+    peers: &'a [DvnPeer],
 }
 
 impl<'a> Ours<'a> {
     /// What the file says; `keys` holds the addresses of those keys that could be opened.
     pub(super) fn new(
         network: &'a Network,
-        deployment: &'a Deployment,
+        (deployment, all): (&'a Deployment, &'a Deployments),
         config: &'a LayerZeroConfig,
         keys: &BTreeMap<KeyName, Address>,
     ) -> Self {
         let attests = config.roles.contains(&Role::Attest);
         let executes = config.roles.contains(&Role::Execute);
-        let signer = network.config.signer.as_ref().filter(|_| attests || executes);
+        let pays = attests || executes;
+        let payers = network.config.signers.iter().filter(|_| pays);
         Self {
             name: &network.name,
             deployment,
+            all,
             attests,
             executes,
-            account: signer.and_then(|key| keys.get(key)).copied(),
+            accounts: payers.filter_map(|key| keys.get(key)).copied().collect(),
             keys: config.dvn_keys.len(),
             signers: config
                 .dvn_keys
                 .iter()
                 .filter_map(|key| Some((key, *keys.get(key)?)))
                 .collect(),
+            peers: &config.dvn_peers,
         }
     }
 
@@ -73,13 +83,16 @@ impl<'a> Ours<'a> {
         libraries("receive_libraries", &here.receive_libraries);
         contracts.extend(here.dvn.map(|a| (self.place("dvn"), a)));
         contracts.extend(here.executor.map(|a| (self.place("executor"), a)));
+        contracts.extend(here.batch.map(|a| (self.place("batch"), a)));
+        let tokens = here.tokens.iter().map(|token| token.contract);
+        contracts.extend(tokens.map(|a| (self.place(&format!("tokens.{a:#x}")), a)));
         contracts
     }
 
     /// Compares all of it.
     pub(super) async fn check(&self, network: &Network, findings: &mut Findings) {
-        if let Some(account) = self.account {
-            balance(network, account, findings).await;
+        for account in &self.accounts {
+            balance(network, *account, findings).await;
         }
         let contracts = self.contracts();
         let addresses: Vec<Address> = contracts.iter().map(|(_, address)| *address).collect();
@@ -116,7 +129,11 @@ impl<'a> Ours<'a> {
         addresses: &[Address],
     ) -> Result<(Vec<bool>, View), Shortfall> {
         let has_code = codes(network, addresses).await?;
-        let questions = self.questions();
+        let questions: Vec<Question> = self
+            .questions()
+            .into_iter()
+            .chain(tokens::questions(self.deployment, self.all))
+            .collect();
         let calls: Vec<EthCall> =
             questions.iter().map(|q| q.call(self.deployment.endpoint)).collect();
         let mut reading = newest(network, &calls).await;
@@ -136,12 +153,12 @@ impl<'a> Ours<'a> {
         if let Some(dvn) = here.dvn.filter(|_| self.attests) {
             questions.extend([Question::Vid(dvn), Question::Quorum(dvn)]);
             questions.extend(self.signers.iter().map(|(_, key)| Question::Signer(dvn, *key)));
-            questions.extend(self.account.map(|account| Question::Admin(dvn, account)));
+            questions.extend(self.peers.iter().map(|peer| Question::Signer(dvn, peer.signer)));
+            questions.extend(self.accounts.iter().map(|account| Question::Admin(dvn, *account)));
         }
-        if let (Some(executor), Some(account)) = (here.executor, self.account)
-            && self.executes
-        {
-            questions.push(Question::Admin(executor, account));
+        if let Some(executor) = here.executor.filter(|_| self.executes) {
+            let admin = |account: &Address| Question::Admin(executor, *account);
+            questions.extend(self.accounts.iter().map(admin));
         }
         questions
     }
@@ -157,6 +174,7 @@ impl<'a> Ours<'a> {
         for (setting, library) in send.chain(receive).filter(|(_, a)| is_there.contains(a)) {
             self.judge_library(setting, library, view, findings);
         }
+        tokens::judge(self.name, here, self.all, view, is_there, findings);
         if let Some(dvn) = here.dvn.filter(|a| self.attests && is_there.contains(a)) {
             self.judge_dvn(dvn, view, findings);
             self.judge_admin("dvn", dvn, view, findings);
@@ -226,6 +244,17 @@ impl<'a> Ours<'a> {
             );
         }
         self.judge_quorum(&place, quorum, findings);
+        for peer in self.peers {
+            if view.is_signer(dvn, peer.signer) != Some(true) {
+                let (name, signer) = (&peer.name, peer.signer);
+                findings.error(
+                    &self.place(&format!("dvn.peers.{name}")),
+                    format!("{signer:#x} of peer `{name}` is not a signer of the DVN {dvn:#x}"),
+                    "the DVN refuses every call that carries its signature",
+                    "ask its operator for the address of its key, or have the signers approve it",
+                );
+            }
+        }
         for (name, key) in &self.signers {
             if view.is_signer(dvn, *key) != Some(true) {
                 findings.error(
@@ -249,19 +278,40 @@ impl<'a> Ours<'a> {
                 "anyone who may submit can attest what never happened; this node signs nothing for it",
                 "have the DVN's owner set a quorum of at least 1",
             );
-        } else if usize::try_from(quorum).map_or(true, |quorum| quorum > keys) {
+            return;
+        }
+        let quorum = usize::try_from(quorum).unwrap_or(usize::MAX);
+        let peers = self.peers.len();
+        if quorum > keys.saturating_add(peers) {
+            let and = if peers == 0 { String::new() } else { format!(" and {peers} peers") };
             findings.error(
                 place,
-                format!("the DVN needs {quorum} signatures, and there are {keys} distinct keys"),
+                format!(
+                    "the DVN needs {quorum} signatures, and there are {keys} distinct keys{and}"
+                ),
                 "nothing is attested to messages that arrive here",
-                "add the other signers' keys to `dvn.keys`",
+                "add the other signers' keys to `dvn.keys`, or those who hold them to `dvn.peers`",
+            );
+        } else if peers > 0 && quorum <= keys {
+            findings.warning(
+                place,
+                format!("the DVN needs {quorum} signatures, and {keys} of its keys are here"),
+                "this node attests without its peers: whoever deceives or controls it alone can forge",
+                "leave fewer keys on this node than the DVN needs signatures",
+            );
+        } else if quorum == keys.saturating_add(peers) && peers > 0 {
+            findings.note(
+                place,
+                format!("all of the {quorum} signers that are named must sign"),
+                "if one of them is down, nothing is attested until it is back",
+                "have more signers than the DVN needs signatures",
             );
         }
     }
 
     fn judge_admin(&self, setting: &str, worker: Address, view: &View, findings: &mut Findings) {
-        let Some(account) = self.account else { return };
-        if view.is_admin(worker, account) != Some(true) {
+        let is_none = |account: &&Address| view.is_admin(worker, **account) != Some(true);
+        for account in self.accounts.iter().filter(is_none) {
             let contract = if setting == "dvn" { "DVN" } else { "Executor" };
             findings.error(
                 &self.place(setting),
@@ -303,7 +353,7 @@ async fn newest(
 async fn balance(network: &Network, account: Address, findings: &mut Findings) {
     let place = format!("networks.{}.signer", network.name);
     match network.upstreams.first(|u| u.account(account).boxed()).await {
-        Ok((_, balance)) if balance > U256::ZERO => {}
+        Ok(state) if state.balance > U256::ZERO => {}
         Ok(_) => findings.error(
             &place,
             format!("the account {account:#x}, which pays, has no coins"),

@@ -275,7 +275,7 @@ async fn prove(upstream: &Upstream, anchor: &AnchoredBlock) -> Result<usize, Not
         let at = block.block();
         let receipts = upstream.receipts(at.hash.0).await?;
         tested += usize::from(!receipts.is_empty());
-        let encoded = receipts.into_iter().map(|(_, bytes)| bytes).collect();
+        let encoded = receipts.into_iter().map(|receipt| receipt.encoded).collect();
         ProvenReceipts::new(block, encoded).map_err(|e| NotProven::Receipts(at.height, e))?;
     }
     Ok(tested)

@@ -2,7 +2,7 @@
 
 use crate::{
     deployment::{BadLane, header_of},
-    dvn::{ExecuteParam, Expiration, Vid, execute_digest, verify_call_data},
+    dvn::{ExecuteDigest, ExecuteParam, Expiration, Vid, execute_digest, verify_call_data},
     wire::{HeaderHash, PayloadHash},
 };
 use alloy_primitives::{Address, B256, Bytes};
@@ -26,6 +26,7 @@ pub struct DvnAttestation<'a> {
     target: DvnTarget,
     header_hash: HeaderHash,
     payload_hash: PayloadHash,
+    depth: Confirmations,
     call_data: Bytes,
     expiration: Expiration,
 }
@@ -41,6 +42,14 @@ pub enum NotAttestable {
     TooShallow {
         /// What the quorum saw.
         seen: Confirmations,
+        /// What is asked for.
+        needed: Confirmations,
+    },
+    /// The depth to be named is less than what the receiver or the operator asks for.
+    #[error("{depth} confirmations are too few, {needed} needed")]
+    TooFew {
+        /// The depth that was to be named.
+        depth: Confirmations,
         /// What is asked for.
         needed: Confirmations,
     },
@@ -62,6 +71,28 @@ impl<'a> DvnAttestation<'a> {
         if seen < needed {
             return Err(NotAttestable::TooShallow { seen, needed });
         }
+        Self::at_depth(fact, target, seen, needed, expiration)
+    }
+
+    /// The attestation that `fact` is so, with a `depth` that was agreed with others: at least
+    /// `needed`, and no more than our quorum observed.
+    ///
+    /// # Errors
+    /// [`NotAttestable`].
+    pub fn at_depth(
+        fact: &'a Verified<SentMessage>,
+        target: DvnTarget,
+        depth: Confirmations,
+        needed: Confirmations,
+        expiration: Expiration,
+    ) -> Result<Self, NotAttestable> {
+        if depth < needed {
+            return Err(NotAttestable::TooFew { depth, needed });
+        }
+        let seen = fact.basis().depth;
+        if seen < depth {
+            return Err(NotAttestable::TooShallow { seen, needed: depth });
+        }
         let header = header_of(&fact.value().message)?;
         let payload_hash = PayloadHash(fact.value().message.payload.hash().0);
         Ok(Self {
@@ -69,9 +100,28 @@ impl<'a> DvnAttestation<'a> {
             target,
             header_hash: header.header_hash(),
             payload_hash,
-            call_data: verify_call_data(&header, payload_hash, seen.0),
+            depth,
+            call_data: verify_call_data(&header, payload_hash, depth.0),
             expiration,
         })
+    }
+
+    /// Where it goes.
+    #[must_use]
+    pub fn target(&self) -> DvnTarget {
+        self.target
+    }
+
+    /// The depth it vouches for.
+    #[must_use]
+    pub fn depth(&self) -> Confirmations {
+        self.depth
+    }
+
+    /// What every signer of this attestation signs.
+    #[must_use]
+    pub fn execute_digest(&self) -> ExecuteDigest {
+        execute_digest(self.target.vid, self.target.library, self.expiration, &self.call_data)
     }
 
     /// The item for `DVN.execute`, with the quorum's signatures.
@@ -114,7 +164,6 @@ impl Attestable for DvnAttestation<'_> {
     }
 
     fn digest(&self) -> B256 {
-        execute_digest(self.target.vid, self.target.library, self.expiration, &self.call_data)
-            .eip191_hash()
+        self.execute_digest().eip191_hash()
     }
 }

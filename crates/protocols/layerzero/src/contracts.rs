@@ -89,6 +89,8 @@ sol! {
 
         function eid() external view returns (uint32);
         function getSendLibrary(address sender, uint32 dstEid) external view returns (address lib);
+        function isDefaultSendLibrary(address sender, uint32 dstEid)
+            external view returns (bool);
         function getReceiveLibrary(address receiver, uint32 srcEid)
             external view returns (address lib, bool isDefault);
         function isValidReceiveLibrary(address receiver, uint32 srcEid, address receiveLib)
@@ -144,8 +146,14 @@ sol! {
 
         function getUlnConfig(address oapp, uint32 remoteEid)
             external view returns (UlnConfig config);
+        /// What the application set itself, with no default filled in.
+        function getAppUlnConfig(address oapp, uint32 remoteEid)
+            external view returns (UlnConfig config);
         function getExecutorConfig(address oapp, uint32 remoteEid)
             external view returns (ExecutorConfig config);
+        /// What the application set itself; the zero address where it is the default.
+        function executorConfigs(address oapp, uint32 remoteEid)
+            external view returns (uint32 maxMessageSize, address executor);
         function version()
             external pure returns (uint64 major, uint8 minor, uint8 endpointVersion);
     }
@@ -213,6 +221,22 @@ sol! {
             external pure returns (bytes32);
         function dstConfig(uint32 dstEid)
             external view returns (uint64 gas, uint16 multiplierBps, uint128 floorMarginUSD);
+        /// What it asks for attesting one packet, in wei. A contract that stands for "nobody set a
+        /// DVN here" reverts.
+        function getFee(uint32 dstEid, uint64 confirmations, address sender, bytes options)
+            external view returns (uint256 fee);
+        function priceFeed() external view returns (address);
+    }
+
+    /// What gas costs on another chain. `priceRatio` is the worth of its native token in the native
+    /// token here, times 10^20; `gasPriceInUnit` is in wei there.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Price { uint128 priceRatio; uint64 gasPriceInUnit; uint32 gasPerByte; }
+
+    /// Where workers look up prices.
+    #[derive(Debug, PartialEq, Eq)]
+    interface PriceFeed {
+        function getPrice(uint32 dstEid) external view returns (Price price);
     }
 
     /// What `execute302` delivers. `gasLimit` is for the endpoint's call, so it includes what the
@@ -268,6 +292,10 @@ sol! {
             uint128 nativeCap,
             uint64 lzComposeBaseGas
         );
+        /// What it asks for executing one packet, in wei; `options` are the executor's alone.
+        function getFee(uint32 dstEid, address sender, uint256 calldataSize, bytes options)
+            external view returns (uint256 fee);
+        function priceFeed() external view returns (address);
     }
 
     /// An application.
@@ -277,9 +305,35 @@ sol! {
         function nextNonce(uint32 srcEid, bytes32 sender) external view returns (uint64 nonce);
         function peers(uint32 eid) external view returns (bytes32 peer);
         function allowInitializePath(Origin origin) external view returns (bool);
+        /// Options that the application adds to its messages of a type (`OAppOptionsType3`).
+        function enforcedOptions(uint32 eid, uint16 msgType)
+            external view returns (bytes options);
         function lzReceive(
             Origin origin, bytes32 guid, bytes message, address executor, bytes extraData
         ) external payable;
+    }
+
+    /// A token contract: an OFT, or an adapter before a token. LD are local decimals.
+    #[derive(Debug, PartialEq, Eq)]
+    interface Oft {
+        event OFTSent(
+            bytes32 indexed guid,
+            uint32 dstEid,
+            address indexed fromAddress,
+            uint256 amountSentLD,
+            uint256 amountReceivedLD
+        );
+        event OFTReceived(
+            bytes32 indexed guid,
+            uint32 srcEid,
+            address indexed toAddress,
+            uint256 amountReceivedLD
+        );
+        function sharedDecimals() external view returns (uint8);
+        /// 10 to the power of local less shared decimals.
+        function decimalConversionRate() external view returns (uint256);
+        /// The interface's id, and the version of the message's layout.
+        function oftVersion() external view returns (bytes4 interfaceId, uint64 version);
     }
 }
 

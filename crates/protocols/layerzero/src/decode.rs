@@ -1,13 +1,14 @@
 //! From proven or hinted logs to messages and facts.
 
 use crate::{
-    deployment::{Deployment, Deployments},
+    batch,
+    deployment::{Deployment, Deployments, header_of},
     events::{
-        DestinationEvent, DestinationLog, Origin, RawLog, SentPacket, destination_event,
-        sent_packets,
+        ComposeKey, DestinationEvent, DestinationLog, Origin, RawLog, SentPacket,
+        destination_event, sent_packets,
     },
     revert::reason_text,
-    wire::{Address32, PacketHeader},
+    wire::{Address32, Guid, PacketHeader},
 };
 use alloy_primitives::{Address, Bytes, U256};
 use postrider_evm::ReceiptLogs;
@@ -15,6 +16,7 @@ use postrider_message::{
     Confirmations, Fact, Message, MessageNonce, NetworkName, Payload, PayloadHash, Role, Subject,
 };
 use postrider_verification::evm::{Assignment, ReceiptLog, SentDecoder, SentMessage};
+use std::collections::{BTreeSet, HashMap};
 
 /// How a delivered message left the endpoint, by the call that its transaction made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +27,26 @@ pub enum Delivery {
     Cleared,
     /// The call does not tell.
     Unknown,
+}
+
+/// A packet that logs name by its guid alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Packet {
+    /// What facts about it are about.
+    pub subject: Subject,
+    /// Who receives it.
+    pub receiver: Address,
+}
+
+impl Packet {
+    /// The packet of a message that is known; `None` if it is not LayerZero's.
+    #[must_use]
+    pub fn of(message: &Message) -> Option<(Guid, Self)> {
+        let header = header_of(message).ok()?;
+        let payload = Some(message.payload.hash());
+        let subject = Subject { lane: message.lane.id(), nonce: message.nonce, payload };
+        Some((header.guid(), Self { subject, receiver: header.receiver.as_evm_address()? }))
+    }
 }
 
 /// A fact with the position, among its receipt's logs, of the log that tells it.
@@ -79,21 +101,80 @@ impl Deployments {
     }
 
     /// What the logs of one receipt on `network` say became of messages. Logs of contracts that
-    /// are not pinned say nothing. `delivery` tells how the transaction delivered.
+    /// are not pinned say nothing. `delivery` tells how the transaction delivered, and `known` what
+    /// the packets named by [`Deployments::guids_in`] are.
     #[must_use]
     pub fn facts_in(
         &self,
         network: &NetworkName,
         receipt: &ReceiptLogs,
         delivery: Delivery,
+        known: &HashMap<Guid, Packet>,
     ) -> Vec<LoggedFact> {
-        let Some(deployment) = self.on(network) else { return Vec::new() };
-        raw(&receipt.logs)
+        let Some(here) = self.on(network) else { return Vec::new() };
+        let logs: Vec<DestinationLog> = raw(&receipt.logs)
             .iter()
             .filter_map(destination_event)
             .filter_map(Result::ok)
-            .filter_map(|log| self.fact(deployment, log, delivery))
+            .collect();
+        // What is composed comes before the word that its packet was delivered.
+        let mut packets = known.clone();
+        for log in logs.iter().filter(|log| log.emitter == here.endpoint) {
+            if let DestinationEvent::PacketDelivered { origin, receiver } = log.event {
+                let header = header_at(here, origin, receiver);
+                if let Some(subject) = self.subject(&header, None) {
+                    packets.insert(header.guid(), Packet { subject, receiver });
+                }
+            }
+        }
+        let by_guid = receipt.logs.iter().filter_map(|log| failed_in_batch(here, log, &packets));
+        logs.into_iter()
+            .filter_map(|log| self.fact(here, log, delivery, &packets))
+            .chain(by_guid)
             .collect()
+    }
+
+    /// The packets of configured lanes that a receipt says were delivered.
+    #[must_use]
+    pub fn delivered_in(&self, network: &NetworkName, receipt: &ReceiptLogs) -> BTreeSet<Guid> {
+        let Some(here) = self.on(network) else { return BTreeSet::new() };
+        let logs = raw(&receipt.logs);
+        let delivered = logs.iter().filter_map(destination_event).filter_map(|log| {
+            match log.ok().filter(|log| log.emitter == here.endpoint)?.event {
+                DestinationEvent::PacketDelivered { origin, receiver } => {
+                    let header = header_at(here, origin, receiver);
+                    self.lane(&header).map(|_| header.guid())
+                }
+                _ => None,
+            }
+        });
+        delivered.collect()
+    }
+
+    /// The packets that a receipt's logs name by their guid alone, and that must be looked up.
+    #[must_use]
+    pub fn guids_in(&self, network: &NetworkName, receipt: &ReceiptLogs) -> BTreeSet<Guid> {
+        let Some(here) = self.on(network) else { return BTreeSet::new() };
+        let logs = raw(&receipt.logs);
+        let composed = logs.iter().filter_map(destination_event).filter_map(|log| {
+            match log.ok().filter(|log| log.emitter == here.endpoint)?.event {
+                DestinationEvent::ComposeSent { key, .. }
+                | DestinationEvent::ComposeDelivered { key }
+                | DestinationEvent::LzComposeAlert { key, .. } => Some(key.guid),
+                _ => None,
+            }
+        });
+        let failed = receipt
+            .logs
+            .iter()
+            .filter(|log| Some(log.address) == here.batch)
+            .filter_map(|log| Some(batch::failed_item(&log.topics, &log.data)?.guid));
+        composed.chain(failed).collect()
+    }
+
+    fn subject(&self, header: &PacketHeader, payload: Option<PayloadHash>) -> Option<Subject> {
+        let nonce = MessageNonce(header.nonce.get());
+        Some(Subject { lane: self.lane(header)?.id(), nonce, payload })
     }
 
     fn fact(
@@ -101,21 +182,18 @@ impl Deployments {
         here: &Deployment,
         log: DestinationLog,
         delivery: Delivery,
+        packets: &HashMap<Guid, Packet>,
     ) -> Option<LoggedFact> {
         use DestinationEvent as E;
         let index_in_receipt = log.log_index;
         let from_endpoint = log.emitter == here.endpoint;
         let subject = |origin: Origin, receiver: Address, payload: Option<PayloadHash>| {
-            let receiver = Address32::from(receiver);
-            let header = PacketHeader {
-                nonce: origin.nonce,
-                src_eid: origin.src_eid,
-                sender: origin.sender,
-                dst_eid: here.eid,
-                receiver,
-            };
-            let nonce = MessageNonce(origin.nonce.get());
-            Some(Subject { lane: self.lane(&header)?.id(), nonce, payload })
+            self.subject(&header_at(here, origin, receiver), payload)
+        };
+        // Anyone may compose in any packet's name: only its receiver's word counts.
+        let composed = |key: ComposeKey| {
+            let packet = packets.get(&key.guid)?;
+            (packet.receiver == key.from).then_some(packet.subject)
         };
         let (subject, fact) = match log.event {
             E::PayloadVerified { library, dvn, header, confirmations, proof_hash } => {
@@ -158,20 +236,48 @@ impl Deployments {
                 let subject = subject(origin, receiver, Some(PayloadHash(payload_hash.0)))?;
                 (subject, Fact::ExecutionFailed { detail: reason_text(&reason.data) })
             }
+            E::ComposeSent { key, message } if from_endpoint => {
+                let to = text(key.to);
+                (composed(key)?, Fact::ComposeSent { part: key.index, to, message })
+            }
+            E::ComposeDelivered { key } if from_endpoint => {
+                (composed(key)?, Fact::ComposeDelivered { part: key.index })
+            }
+            E::LzComposeAlert { key, executor, reason, .. }
+                if from_endpoint && Some(executor) == here.executor =>
+            {
+                let detail = reason_text(&reason.data);
+                (composed(key)?, Fact::ComposeFailed { part: key.index, detail })
+            }
             _ => return None,
         };
         Some(LoggedFact { subject, fact, index_in_receipt })
     }
 }
 
-/// Whether a receipt on this deployment says that a message was delivered.
-#[must_use]
-pub fn delivers(deployment: &Deployment, receipt: &ReceiptLogs) -> bool {
-    use alloy_sol_types::SolEvent;
-    receipt.logs.iter().any(|log| {
-        log.address == deployment.endpoint
-            && log.topics.first()
-                == Some(&crate::contracts::EndpointV2::PacketDelivered::SIGNATURE_HASH)
+pub(crate) fn header_at(here: &Deployment, origin: Origin, receiver: Address) -> PacketHeader {
+    PacketHeader {
+        nonce: origin.nonce,
+        src_eid: origin.src_eid,
+        sender: origin.sender,
+        dst_eid: here.eid,
+        receiver: Address32::from(receiver),
+    }
+}
+
+fn failed_in_batch(
+    here: &Deployment,
+    log: &ReceiptLog,
+    packets: &HashMap<Guid, Packet>,
+) -> Option<LoggedFact> {
+    if Some(log.address) != here.batch {
+        return None;
+    }
+    let failed = batch::failed_item(&log.topics, &log.data)?;
+    Some(LoggedFact {
+        subject: packets.get(&failed.guid)?.subject,
+        fact: Fact::ExecutionFailed { detail: failed.detail },
+        index_in_receipt: log.index_in_receipt,
     })
 }
 
@@ -200,7 +306,7 @@ pub fn text(address: Address) -> String {
     format!("{address:#x}")
 }
 
-fn raw(logs: &[ReceiptLog]) -> Vec<RawLog> {
+pub(crate) fn raw(logs: &[ReceiptLog]) -> Vec<RawLog> {
     logs.iter()
         .map(|log| RawLog {
             address: log.address,
@@ -210,3 +316,6 @@ fn raw(logs: &[ReceiptLog]) -> Vec<RawLog> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,9 @@
 //! LayerZero as it stands on the networks this node knows: which contracts are trusted to speak.
 
 use crate::{
-    contracts::{EndpointV2, Executor, ReceiveUln302, SendUln302},
+    batch::BatchDelivery,
+    contracts::{EndpointV2, Executor, Oft, ReceiveUln302, SendUln302},
+    tokens::Token,
     wire::{Address32, Eid, PacketHeader, PacketNonce},
 };
 use alloy_primitives::{Address, B256};
@@ -25,6 +27,11 @@ pub struct Deployment {
     pub dvn: Option<Address>,
     /// The executor there whose jobs are ours, if there is one.
     pub executor: Option<Address>,
+    /// The contract there that delivers many messages in one transaction, if there is one
+    /// ([`crate::batch`]).
+    pub batch: Option<Address>,
+    /// Token contracts whose supply is watched.
+    pub tokens: Vec<Token>,
 }
 
 /// LayerZero on all networks this node knows.
@@ -112,7 +119,15 @@ impl Deployment {
     pub fn emitters(&self) -> Vec<Address> {
         let mut emitters = vec![self.endpoint];
         emitters.extend(&self.receive_libraries);
+        emitters.extend(self.batch);
+        emitters.extend(self.tokens.iter().map(|token| token.contract));
         emitters
+    }
+
+    /// The token contract at an address, if it is one.
+    #[must_use]
+    pub fn token(&self, contract: Address) -> Option<&Token> {
+        self.tokens.iter().find(|token| token.contract == contract)
     }
 
     /// Calls of this deployment by which a receiver is given a message: the selectors, with the
@@ -129,7 +144,8 @@ impl Deployment {
                 Executor::nativeDropAndExecute302Call::SELECTOR,
             ]
             .contains(selector);
-        endpoint || executor
+        let batch = to.is_some() && to == self.batch;
+        endpoint || executor || batch && *selector == BatchDelivery::deliverCall::SELECTOR
     }
 
     /// Whether a call takes a message off the endpoint's list without running its receiver.
@@ -153,6 +169,12 @@ pub fn topics() -> Vec<B256> {
         EndpointV2::PacketBurnt::SIGNATURE_HASH,
         ReceiveUln302::PayloadVerified::SIGNATURE_HASH,
         SendUln302::DVNFeePaid::SIGNATURE_HASH,
+        EndpointV2::ComposeSent::SIGNATURE_HASH,
+        EndpointV2::ComposeDelivered::SIGNATURE_HASH,
+        EndpointV2::LzComposeAlert::SIGNATURE_HASH,
+        BatchDelivery::ItemFailed::SIGNATURE_HASH,
+        Oft::OFTSent::SIGNATURE_HASH,
+        Oft::OFTReceived::SIGNATURE_HASH,
     ]
 }
 

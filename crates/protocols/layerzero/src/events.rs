@@ -1,15 +1,19 @@
 //! LayerZero's events, from raw logs to typed values.
 //!
 //! [`sent`] is the source's side: packets with the fees that were paid for them. [`destination`] is
-//! what became of them. Decoding proves nothing about who spoke: anyone can emit an event of any
+//! what became of them, [`token`] what token contracts took and gave. Decoding proves nothing about who spoke: anyone can emit an event of any
 //! shape, so each value carries its emitter, and the caller compares it with the contracts it
 //! knows. A log that does not decode is an error about that log alone.
 
 pub mod destination;
 pub mod sent;
+pub mod token;
 
-pub use destination::{DestinationEvent, DestinationLog, RevertReason, destination_event};
+pub use destination::{
+    ComposeKey, DestinationEvent, DestinationLog, RevertReason, destination_event,
+};
 pub use sent::{DvnFees, ExecutorFee, SentPacket, sent_packets};
+pub use token::{TokenEvent, TokenLog, token_event};
 
 use crate::wire::{Address32, Eid, PacketError, PacketNonce};
 use alloy_primitives::{Address, B256, Bytes};

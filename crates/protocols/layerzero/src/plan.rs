@@ -1,53 +1,131 @@
-//! What to do about open duties: a pure function of the duties, what chains said, and one view of
-//! the destination.
+//! What to do about open messages: a pure function of their duties, what chains said, and the
+//! destination as a quorum sees it.
 //!
-//! [`questions`] says what must be known, [`plan`] decides. A duty that facts already show to be
-//! too early asks nothing.
+//! Planning goes in three steps, so that everything is asked at once and nothing in vain:
+//! [`questions`] says what must be known, [`Courses::new`] lays out which steps could go now, and
+//! [`Courses::conclude`] decides once the quorum has rehearsed them. The steps of a message are
+//! rehearsed one after the other, and after those of lower nonces: so attestation, commit and
+//! execution can be sent together although none of them is in a block yet.
 
+mod attest;
+mod commit;
+mod compose;
+mod course;
 mod execute;
+
+pub use course::{Ahead, AheadStep, Courses};
 
 use crate::{
     attestation::DvnTarget,
-    contracts::{ReceiveUln302, UlnConfig},
-    decode::text,
+    batch,
     deployment::{Deployment, header_of},
-    dvn::Vid,
-    revert::reason_text,
     view::{Pathway, Question, View},
     wire::{PacketHeader, PayloadHash},
 };
 use alloy_primitives::{Address, B256, Bytes};
-use alloy_sol_types::{SolCall, SolError};
-use postrider_evm::{CallOutcome, transaction::Payload};
+use postrider_evm::{EthCall, transaction::Payload};
 use postrider_message::{
-    Confirmations, Duty, DutyId, DutyKind, DutyState, Fact, FactRecord, Message, MessageNonce,
-    Reason,
+    Confirmations, Duty, DutyId, DutyKind, DutyState, Fact, FactRecord, Message, MessageId, Reason,
+    UnixMillis,
 };
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
-/// Gas for `commitVerification`: 79.4k measured on the first message of a pathway.
-const COMMIT_GAS: u64 = 150_000;
-
-/// An open duty with its message and all that chains said about it.
+/// A message with work for it.
 #[derive(Debug, Clone, Copy)]
 pub struct Job<'a> {
-    /// The duty.
-    pub duty: &'a Duty,
-    /// Its message.
+    /// The message.
     pub message: &'a Message,
+    /// What this node owes it on the destination.
+    pub duties: &'a [Duty],
     /// What chains said about it, hints included: a hint may start work, never end it.
     pub facts: &'a [FactRecord],
     /// How many blocks the source's quorum sees on top of the message's.
     pub depth: Confirmations,
     /// The least depth the operator lets us attest for messages from there.
     pub min_confirmations: Confirmations,
+    /// The time now.
+    pub now: UnixMillis,
 }
 
-impl Job<'_> {
-    /// Whether what is known already shows that it cannot go yet.
+impl<'a> Job<'a> {
+    /// The duty of this kind that can be planned now, if there is one.
+    fn due(&self, kind: DutyKind) -> Option<&'a Duty> {
+        self.dues().find(|duty| duty.kind == kind)
+    }
+
+    /// The duties that can be planned now.
+    fn dues(&self) -> impl Iterator<Item = &'a Duty> {
+        let now = self.now;
+        self.duties.iter().filter(move |duty| {
+            matches!(duty.state, DutyState::Waiting(_) | DutyState::Ready(_))
+                && duty.not_before <= now
+        })
+    }
+
+    fn is_sent(&self, kind: DutyKind) -> bool {
+        self.duties
+            .iter()
+            .any(|duty| duty.kind == kind && matches!(duty.state, DutyState::Submitted(_)))
+    }
+
+    fn heard(&self, wanted: fn(&Fact) -> bool) -> bool {
+        self.facts.iter().any(|record| wanted(&record.fact))
+    }
+
+    fn is_deep_enough(&self) -> bool {
+        self.depth >= self.min_confirmations
+    }
+
+    /// Whether an attestation can be counted on: heard of, sent, or going now.
+    fn expects_attestation(&self) -> bool {
+        self.heard(|f| matches!(f, Fact::Attested { .. }))
+            || self.is_sent(DutyKind::Attest)
+            || (self.due(DutyKind::Attest).is_some() && self.is_deep_enough())
+    }
+
+    fn expects_commit(&self) -> bool {
+        self.heard(|f| matches!(f, Fact::Committed))
+            || self.is_sent(DutyKind::Commit)
+            || (self.due(DutyKind::Commit).is_some() && self.expects_attestation())
+    }
+
+    /// How many transactions of its own it may take now, apart from attestations, which share one.
     #[must_use]
-    pub fn is_too_early(&self) -> bool {
-        too_early(self).is_some()
+    pub fn transactions(&self) -> usize {
+        self.dues()
+            .filter(|duty| match duty.kind {
+                DutyKind::Attest => false,
+                DutyKind::Commit => self.expects_attestation(),
+                DutyKind::Execute => self.expects_commit(),
+                DutyKind::Compose => compose::sent(self, duty.part).is_some(),
+                DutyKind::Receive | DutyKind::Acknowledge | DutyKind::TimeOut => false,
+            })
+            .count()
+    }
+
+    /// How many steps of it may go now, its attestation included.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        let attests = self.due(DutyKind::Attest).is_some() && self.is_deep_enough();
+        self.transactions() + usize::from(attests)
+    }
+
+    /// Why the duty can as yet not go, if what is known already shows it.
+    fn too_early(&self, duty: &Duty) -> Option<Reason> {
+        match duty.kind {
+            DutyKind::Attest => {
+                let more = self.min_confirmations.0.saturating_sub(self.depth.0);
+                let network = self.message.lane.source.network.clone();
+                (more > 0).then_some(Reason::AwaitingConfirmations { network, more })
+            }
+            DutyKind::Commit => (!self.expects_attestation())
+                .then_some(Reason::AwaitingAttestations { present: 0, needed: 1 }),
+            DutyKind::Execute => (!self.expects_commit()).then_some(Reason::AwaitingCommit),
+            DutyKind::Compose => {
+                compose::sent(self, duty.part).is_none().then_some(Reason::AwaitingExecution)
+            }
+            DutyKind::Receive | DutyKind::Acknowledge | DutyKind::TimeOut => None,
+        }
     }
 }
 
@@ -65,7 +143,7 @@ pub enum Action {
         /// The depth the receiver and the operator ask for.
         needed: Confirmations,
     },
-    /// This is to be sent.
+    /// This is to be sent, after the message's attestation if that goes too.
     Send(Payload),
 }
 
@@ -76,9 +154,32 @@ pub struct Decision {
     pub duty: DutyId,
     /// What becomes of it.
     pub action: Action,
+    /// The step that was rehearsed for it, if it goes now.
+    pub step: Option<AheadStep>,
+    /// Gas that the step used when it was rehearsed, as a transaction of its own; 0 if that is not
+    /// known.
+    pub gas: u64,
+}
+
+impl Decision {
+    fn new(duty: &Duty, action: Action) -> Self {
+        Self { duty: duty.id(), action, step: None, gas: 0 }
+    }
+}
+
+/// What becomes of a message's duties.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessagePlan {
+    /// The message.
+    pub message: MessageId,
+    /// What becomes of each duty, in the order of their steps.
+    pub decisions: Vec<Decision>,
+    /// What goes of it as an item of a batch instead, if it can.
+    pub item: Option<batch::Item>,
 }
 
 /// What a job is about, read out of its message once.
+#[derive(Debug, Clone)]
 struct Parsed {
     header: PacketHeader,
     pathway: Pathway,
@@ -106,209 +207,28 @@ impl Parsed {
     fn attested(&self, library: Address, dvn: Address) -> Question {
         Question::Attested(library, self.header.header_hash(), self.payload_hash, dvn)
     }
-
-    fn commit(&self, library: Address) -> Question {
-        Question::Commit(library, self.header.encode().into(), self.payload_hash)
-    }
 }
 
-/// Why a job need not ask the destination anything yet; `None` if it must.
-fn too_early(job: &Job<'_>) -> Option<Reason> {
-    let heard = |wanted: fn(&Fact) -> bool| job.facts.iter().any(|r| wanted(&r.fact));
-    match job.duty.kind {
-        DutyKind::Attest => {
-            let more = job.min_confirmations.0.checked_sub(job.depth.0).filter(|m| *m > 0)?;
-            let network = job.message.lane.source.network.clone();
-            Some(Reason::AwaitingConfirmations { network, more })
-        }
-        DutyKind::Commit => (!heard(|f| matches!(f, Fact::Attested { .. })))
-            .then_some(Reason::AwaitingAttestations { present: 0, needed: 1 }),
-        DutyKind::Execute => {
-            (!heard(|f| matches!(f, Fact::Committed))).then_some(Reason::AwaitingCommit)
-        }
-    }
-}
-
-/// What must be known to decide about `jobs`, each question once.
+/// What must be known to lay out the courses of `jobs`, each question once.
 #[must_use]
 pub fn questions(jobs: &[Job<'_>], here: &Deployment) -> Vec<Question> {
-    let mut asked = std::collections::HashSet::new();
+    let mut asked = HashSet::new();
     let mut questions = Vec::new();
-    for job in jobs.iter().filter(|job| too_early(job).is_none()) {
+    for job in jobs {
         let Ok(parsed) = Parsed::of(job) else { continue };
-        let wanted = match job.duty.kind {
-            DutyKind::Attest => attest_questions(&parsed, here),
-            DutyKind::Commit => commit_questions(&parsed, here),
-            DutyKind::Execute => execute::questions(job, &parsed, here),
-        };
+        let mut wanted = Vec::new();
+        for duty in job.dues().filter(|duty| job.too_early(duty).is_none()) {
+            match duty.kind {
+                DutyKind::Attest => attest::questions(&parsed, here, &mut wanted),
+                DutyKind::Commit => commit::questions(job, &parsed, here, &mut wanted),
+                DutyKind::Execute => execute::questions(&parsed, &mut wanted),
+                DutyKind::Compose => wanted.extend(compose::question(job, &parsed, duty.part)),
+                DutyKind::Receive | DutyKind::Acknowledge | DutyKind::TimeOut => {}
+            }
+        }
         questions.extend(wanted.into_iter().filter(|q| asked.insert(q.clone())));
     }
     questions
-}
-
-/// Decides about each job, in their order.
-#[must_use]
-pub fn plan(jobs: &[Job<'_>], view: &View, here: &Deployment) -> Vec<Decision> {
-    jobs.iter()
-        .map(|job| Decision { duty: job.duty.id(), action: decide(job, view, here) })
-        .collect()
-}
-
-fn decide(job: &Job<'_>, view: &View, here: &Deployment) -> Action {
-    if let Some(reason) = too_early(job) {
-        return Action::Become(DutyState::Waiting(reason));
-    }
-    let parsed = match Parsed::of(job) {
-        Ok(parsed) => parsed,
-        Err(reason) => return Action::Become(DutyState::Held(reason)),
-    };
-    let decided = match job.duty.kind {
-        DutyKind::Attest => attest(job, &parsed, view, here),
-        DutyKind::Commit => commit(job, &parsed, view, here),
-        DutyKind::Execute => execute::decide(job, &parsed, view, here),
-    };
-    // Without a usable answer nothing is concluded.
-    decided.unwrap_or_else(|| {
-        let detail = "the destination's contracts gave no usable answer".into();
-        Action::TryLater(Reason::SimulationFailed { detail })
-    })
-}
-
-fn attest_questions(parsed: &Parsed, here: &Deployment) -> Vec<Question> {
-    let Some(dvn) = here.dvn else { return Vec::new() };
-    let mut wanted = vec![
-        Question::ReceiveLibrary(parsed.pathway),
-        Question::LazyNonce(parsed.pathway),
-        Question::Vid(dvn),
-        Question::Quorum(dvn),
-        parsed.committed(),
-    ];
-    for library in &here.receive_libraries {
-        wanted.push(Question::Config(*library, parsed.pathway));
-        wanted.push(parsed.attested(*library, dvn));
-    }
-    wanted
-}
-
-fn attest(job: &Job<'_>, parsed: &Parsed, view: &View, here: &Deployment) -> Option<Action> {
-    let dvn = here.dvn?;
-    if is_past(parsed, view)?
-        || view.committed(parsed.pathway, parsed.nonce())? == parsed.payload_hash.0
-    {
-        return Some(seen_on_destination(job));
-    }
-    let library = view.library(parsed.pathway)?;
-    if !here.receive_libraries.contains(&library) {
-        return Some(Action::TryLater(Reason::LibraryNotPinned { library: text(library) }));
-    }
-    let config = view.config(library, parsed.pathway)?;
-    if let Some(reason) = unsafe_config(&config) {
-        return Some(Action::TryLater(reason));
-    }
-    if !config.requiredDVNs.contains(&dvn) && !config.optionalDVNs.contains(&dvn) {
-        return Some(Action::TryLater(Reason::AttesterNotCounted { attester: text(dvn) }));
-    }
-    let needed = Confirmations(config.confirmations.max(job.min_confirmations.0));
-    let standing = view.attested(&parsed.attested(library, dvn))?;
-    if standing.is_some_and(|depth| depth >= config.confirmations) {
-        return Some(seen_on_destination(job));
-    }
-    if job.depth < needed {
-        let network = job.message.lane.source.network.clone();
-        let more = needed.0 - job.depth.0;
-        let reason = Reason::AwaitingConfirmations { network, more };
-        return Some(Action::Become(DutyState::Waiting(reason)));
-    }
-    let target = DvnTarget { vid: Vid(view.vid(dvn)?), library };
-    Some(Action::Attest { target, needed })
-}
-
-/// R5: a receive side that asks for nobody is not one to sign for.
-fn unsafe_config(config: &UlnConfig) -> Option<Reason> {
-    let no_depth = config.confirmations == 0;
-    let asks_nobody = config.requiredDVNs.is_empty() && config.optionalDVNThreshold == 0;
-    let has_zero = config.requiredDVNs.iter().chain(&config.optionalDVNs).any(|a| a.is_zero());
-    let detail = match (asks_nobody, has_zero, no_depth) {
-        (true, _, _) => "no attester is asked for",
-        (_, true, _) => "the zero address is an attester",
-        (_, _, true) => "no confirmations are asked for",
-        _ => return None,
-    };
-    Some(Reason::UnsafeConfiguration { detail: detail.into() })
-}
-
-fn commit_questions(parsed: &Parsed, here: &Deployment) -> Vec<Question> {
-    let mut wanted = vec![
-        Question::ReceiveLibrary(parsed.pathway),
-        Question::LazyNonce(parsed.pathway),
-        parsed.committed(),
-    ];
-    for library in &here.receive_libraries {
-        wanted.push(Question::Config(*library, parsed.pathway));
-        wanted.push(parsed.commit(*library));
-    }
-    wanted
-}
-
-fn commit(job: &Job<'_>, parsed: &Parsed, view: &View, here: &Deployment) -> Option<Action> {
-    if is_past(parsed, view)?
-        || view.committed(parsed.pathway, parsed.nonce())? == parsed.payload_hash.0
-    {
-        return Some(seen_on_destination(job));
-    }
-    let library = view.library(parsed.pathway)?;
-    if !here.receive_libraries.contains(&library) {
-        return Some(Action::TryLater(Reason::LibraryNotPinned { library: text(library) }));
-    }
-    let data = match view.outcome(&parsed.commit(library))? {
-        CallOutcome::Returned(_) => {
-            return Some(Action::Send(commit_payload(parsed, library)));
-        }
-        CallOutcome::Reverted(data) => data,
-    };
-    let starts = |selector: [u8; 4]| data.starts_with(&selector);
-    if starts(ReceiveUln302::LZ_ULN_Verifying::SELECTOR) {
-        let config = view.config(library, parsed.pathway)?;
-        let (present, needed) = tally(job.facts, &config);
-        let reason = Reason::AwaitingAttestations { present, needed };
-        return Some(Action::Become(DutyState::Waiting(reason)));
-    }
-    if starts(crate::contracts::EndpointV2::LZ_PathNotInitializable::SELECTOR) {
-        return Some(Action::TryLater(Reason::LaneNotInitialised));
-    }
-    let detail = reason_text(data).into();
-    Some(Action::TryLater(Reason::SimulationFailed { detail }))
-}
-
-fn commit_payload(parsed: &Parsed, library: Address) -> Payload {
-    let call = ReceiveUln302::commitVerificationCall {
-        packetHeader: parsed.header.encode().into(),
-        payloadHash: parsed.payload_hash.0,
-    };
-    Payload {
-        to: library,
-        data: call.abi_encode().into(),
-        value: alloy_primitives::U256::ZERO,
-        gas_limit: COMMIT_GAS,
-    }
-}
-
-/// How many attesters that the configuration counts have attested, and how many it asks for.
-fn tally(facts: &[FactRecord], config: &UlnConfig) -> (u32, u32) {
-    let by: BTreeSet<&str> = facts
-        .iter()
-        .filter_map(|record| match &record.fact {
-            Fact::Attested { by, .. } => Some(by.as_str()),
-            _ => None,
-        })
-        .collect();
-    let attested =
-        |list: &[Address]| list.iter().filter(|d| by.contains(text(**d).as_str())).count();
-    let threshold = usize::from(config.optionalDVNThreshold);
-    let present = attested(&config.requiredDVNs) + attested(&config.optionalDVNs).min(threshold);
-    let needed = config.requiredDVNs.len() + threshold;
-    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    (number(present), number(needed))
 }
 
 /// Whether the destination is past this nonce: executed, cleared, skipped or burnt. Both the
@@ -319,10 +239,20 @@ fn is_past(parsed: &Parsed, view: &View) -> Option<bool> {
     Some(parsed.nonce() <= lazy && hash == B256::ZERO)
 }
 
+fn is_committed(parsed: &Parsed, view: &View) -> Option<bool> {
+    Some(view.committed(parsed.pathway, parsed.nonce())? == parsed.payload_hash.0)
+}
+
 /// The destination's newest state has it already; the duty ends when that is proven.
 fn seen_on_destination(job: &Job<'_>) -> Action {
     let network = job.message.lane.destination.network.clone();
     Action::Become(DutyState::Waiting(Reason::AwaitingFinality { network, more: 0 }))
+}
+
+/// Without a usable answer nothing is concluded (R5).
+fn no_answer() -> Action {
+    let detail = "the destination's contracts gave no usable answer".into();
+    Action::TryLater(Reason::SimulationFailed { detail })
 }
 
 fn message_bytes(message: &Message) -> Option<Bytes> {
@@ -330,8 +260,20 @@ fn message_bytes(message: &Message) -> Option<Bytes> {
     Some(message.payload.bytes()?.slice_ref(message.payload.bytes()?.get(32..)?))
 }
 
-fn lower_nonce(nonce: u64) -> MessageNonce {
-    MessageNonce(nonce)
+/// More gas than what a call used before refunds, which are a fifth at most (EIP-3529).
+fn with_room(gas_used: u64, at_most: u64) -> u64 {
+    if gas_used == 0 { at_most } else { (gas_used.saturating_mul(3) / 2 + 20_000).min(at_most) }
+}
+
+/// A call as a transaction makes it, with `gas` for itself.
+fn as_step(from: Address, payload: &Payload) -> EthCall {
+    EthCall {
+        from,
+        to: payload.to,
+        data: payload.data.clone(),
+        value: payload.value,
+        gas: Some(payload.gas_limit),
+    }
 }
 
 #[cfg(test)]

@@ -4,19 +4,19 @@
 //! together.
 
 use crate::{
-    contracts::{self, ADMIN_ROLE, Dvn, EndpointV2, OApp, ReceiveUln302, UlnConfig},
-    events::Origin,
-    wire::{Eid, Guid, HeaderHash, PacketHeader, PayloadHash},
+    contracts::{ADMIN_ROLE, Dvn, EndpointV2, OApp, Oft, ReceiveUln302, UlnConfig},
+    events::ComposeKey,
+    wire::{Address32, Eid, HeaderHash, PacketHeader, PayloadHash},
 };
-use alloy_primitives::{Address, B256, Bytes, U256};
+use alloy_primitives::{Address, B256, U256, keccak256};
 use alloy_sol_types::SolCall;
-use postrider_evm::{CallOutcome, EthCall};
+use postrider_evm::{CallOutcome, EthCall, Sequence, Simulated, Step};
 use postrider_message::BlockRef;
 use postrider_verification::Reading;
 use std::collections::HashMap;
 
 /// One direction between two applications, as the destination files it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Pathway {
     /// The receiver, on the destination.
     pub receiver: Address,
@@ -38,6 +38,20 @@ impl Pathway {
     }
 }
 
+impl Pathway {
+    /// Where `EndpointV2` keeps `lazyInboundNonce` of this pathway: its owner is in the first word
+    /// of its storage, that mapping in the second. Whoever relies on it must see that the contract
+    /// answers accordingly.
+    #[must_use]
+    pub fn lazy_nonce_slot(&self) -> B256 {
+        let of =
+            |key: B256, mapping: B256| keccak256([key.as_slice(), mapping.as_slice()].concat());
+        let by_receiver = of(self.receiver.into_word(), B256::with_last_byte(1));
+        let by_eid = of(U256::from(self.src_eid).into(), by_receiver);
+        of(self.sender, by_eid)
+    }
+}
+
 /// A question to the destination's contracts.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Question {
@@ -55,10 +69,8 @@ pub enum Question {
     Committed(Pathway, u64),
     /// `ReceiveUln302.hashLookup`: what a DVN attested.
     Attested(Address, HeaderHash, PayloadHash, Address),
-    /// Whether `ReceiveUln302.commitVerification` would go through.
-    Commit(Address, Bytes, PayloadHash),
-    /// Whether `EndpointV2.lzReceive` would go through.
-    Receive(Box<ReceiveCall>),
+    /// `EndpointV2.composeQueue`: what is composed and not called yet.
+    Composed(ComposeKey),
     /// `DVN.vid`.
     Vid(Address),
     /// `DVN.quorum`.
@@ -72,25 +84,14 @@ pub enum Question {
     Eid,
     /// `version` of a send or a receive library.
     Version(Address),
-}
-
-/// A call of `EndpointV2.lzReceive`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ReceiveCall {
-    /// Where the packet comes from.
-    pub origin: Origin,
-    /// Who it is for.
-    pub receiver: Address,
-    /// Its guid.
-    pub guid: Guid,
-    /// Its message.
-    pub message: Bytes,
-    /// Value sent along, in wei.
-    pub value: U256,
-    /// Gas for the endpoint's call.
-    pub gas: u64,
-    /// In whose name it is made.
-    pub from: Address,
+    /// `OFT.sharedDecimals` of a token contract.
+    SharedDecimals(Address),
+    /// `OFT.decimalConversionRate` of a token contract.
+    ConversionRate(Address),
+    /// `OFT.oftVersion` of a token contract.
+    OftVersion(Address),
+    /// `OApp.peers`: whom an application takes messages from, of those at an endpoint.
+    Peer(Address, Eid),
 }
 
 impl Question {
@@ -118,7 +119,8 @@ impl Question {
             }
             Self::NextNonce(p) => {
                 let (receiver, srcEid, sender) = origin(p);
-                ask(receiver, &OApp::nextNonceCall { srcEid, sender })
+                let asked = ask(receiver, &OApp::nextNonceCall { srcEid, sender });
+                EthCall { gas: Some(NEXT_NONCE_GAS), ..asked }
             }
             Self::Committed(p, nonce) => {
                 let (receiver, srcEid, sender) = origin(p);
@@ -136,27 +138,15 @@ impl Question {
                     dvn: *dvn,
                 },
             ),
-            Self::Commit(library, header, payload) => ask(
-                *library,
-                &ReceiveUln302::commitVerificationCall {
-                    packetHeader: header.clone(),
-                    payloadHash: payload.0,
+            Self::Composed(key) => ask(
+                endpoint,
+                &EndpointV2::composeQueueCall {
+                    from: key.from,
+                    to: key.to,
+                    guid: key.guid.0,
+                    index: key.index,
                 },
             ),
-            Self::Receive(call) => {
-                let asked = ask(
-                    endpoint,
-                    &EndpointV2::lzReceiveCall {
-                        origin: contracts::Origin::from(call.origin),
-                        receiver: call.receiver,
-                        guid: call.guid.0,
-                        message: call.message.clone(),
-                        extraData: Bytes::new(),
-                    },
-                );
-                let gas = Some(as_transaction(call.gas, &asked.data));
-                EthCall { from: call.from, value: call.value, gas, ..asked }
-            }
             Self::Vid(dvn) => ask(*dvn, &Dvn::vidCall {}),
             Self::Quorum(dvn) => ask(*dvn, &Dvn::quorumCall {}),
             Self::Signer(dvn, signer) => ask(*dvn, &Dvn::signersCall { signer: *signer }),
@@ -165,13 +155,24 @@ impl Question {
             }
             Self::Eid => ask(endpoint, &EndpointV2::eidCall {}),
             Self::Version(library) => ask(*library, &ReceiveUln302::versionCall {}),
+            Self::SharedDecimals(token) => ask(*token, &Oft::sharedDecimalsCall {}),
+            Self::ConversionRate(token) => ask(*token, &Oft::decimalConversionRateCall {}),
+            Self::OftVersion(token) => ask(*token, &Oft::oftVersionCall {}),
+            Self::Peer(application, eid) => ask(*application, &OApp::peersCall { eid: eid.0 }),
         }
+    }
+
+    /// Whether it asks a contract that anybody may have written: such a call is made apart from the
+    /// others, for it may change what they find.
+    #[must_use]
+    pub fn is_to_a_stranger(&self) -> bool {
+        matches!(self, Self::NextNonce(_))
     }
 }
 
 /// The gas limit with which a transaction of its own leaves `gas` for the call: `eth_call` counts
 /// what a transaction costs before it begins (EIP-2028, and the floor of EIP-7623).
-fn as_transaction(gas: u64, data: &[u8]) -> u64 {
+pub(crate) fn as_transaction(gas: u64, data: &[u8]) -> u64 {
     let zeros = data.iter().filter(|byte| **byte == 0).count() as u64;
     let tokens = zeros + 4 * (data.len() as u64 - zeros);
     (21_000 + 4 * tokens).saturating_add(gas).max(21_000 + 10 * tokens)
@@ -179,6 +180,68 @@ fn as_transaction(gas: u64, data: &[u8]) -> u64 {
 
 fn ask<C: SolCall>(to: Address, call: &C) -> EthCall {
     EthCall::new(to, call.abi_encode())
+}
+
+/// What a receiver may use to say which nonce it takes next.
+const NEXT_NONCE_GAS: u64 = 150_000;
+/// The most questions in one sequence.
+const MAX_SEQUENCE: usize = 500;
+
+/// Questions put together so that few calls carry them and no stranger's contract can change what
+/// the others find.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    known: Vec<Vec<Question>>,
+    of_strangers: Vec<Question>,
+}
+
+impl Asked {
+    /// Puts questions together.
+    #[must_use]
+    pub fn new(questions: Vec<Question>) -> Self {
+        let (of_strangers, known): (Vec<_>, Vec<_>) =
+            questions.into_iter().partition(Question::is_to_a_stranger);
+        let known = known.chunks(MAX_SEQUENCE).map(<[Question]>::to_vec).collect();
+        Self { known, of_strangers }
+    }
+
+    /// Whether nothing is asked.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.known.is_empty() && self.of_strangers.is_empty()
+    }
+
+    /// The calls that ask the contracts that the operator named, given the endpoint's address.
+    #[must_use]
+    pub fn known(&self, endpoint: Address) -> Vec<Sequence> {
+        let step = |q: &Question| Step { call: q.call(endpoint), alone: true };
+        self.known.iter().map(|group| Sequence::new(group.iter().map(step).collect())).collect()
+    }
+
+    /// The calls that ask contracts which anybody may have written, each by itself.
+    #[must_use]
+    pub fn of_strangers(&self, endpoint: Address) -> Vec<Sequence> {
+        let step = |q: &Question| Step { call: q.call(endpoint), alone: true };
+        self.of_strangers.iter().map(|q| Sequence::new(vec![step(q)])).collect()
+    }
+
+    /// Puts the answers, in the order of the calls, to their questions.
+    #[must_use]
+    pub fn answered(
+        self,
+        known: &Reading<Vec<Vec<Option<Simulated>>>>,
+        of_strangers: &[Vec<Option<Simulated>>],
+    ) -> View {
+        let at = Some(known.at());
+        let groups = self.known.into_iter().zip(known.value());
+        let known = groups.flat_map(|(group, told)| group.into_iter().zip(told.clone()));
+        let strange = self.of_strangers.into_iter().zip(of_strangers.iter().flatten().cloned());
+        let answers = known
+            .chain(strange)
+            .filter_map(|(question, told)| Some((question, told?.outcome)))
+            .collect();
+        View { answers, at }
+    }
 }
 
 /// The destination as a quorum saw it at one block.
@@ -213,7 +276,7 @@ impl View {
         self.at
     }
 
-    pub(crate) fn outcome(&self, question: &Question) -> Option<&CallOutcome> {
+    fn outcome(&self, question: &Question) -> Option<&CallOutcome> {
         self.answers.get(question)
     }
 
@@ -231,7 +294,9 @@ impl View {
         self.decoded::<ReceiveUln302::getUlnConfigCall>(&Question::Config(library, pathway))
     }
 
-    pub(crate) fn lazy_nonce(&self, pathway: Pathway) -> Option<u64> {
+    /// The highest nonce of a pathway that was executed, skipped or cleared.
+    #[must_use]
+    pub fn lazy_nonce(&self, pathway: Pathway) -> Option<u64> {
         self.decoded::<EndpointV2::lazyInboundNonceCall>(&Question::LazyNonce(pathway))
     }
 
@@ -247,6 +312,10 @@ impl View {
     pub(crate) fn committed(&self, pathway: Pathway, nonce: u64) -> Option<B256> {
         let question = Question::Committed(pathway, nonce);
         self.decoded::<EndpointV2::inboundPayloadHashCall>(&question)
+    }
+
+    pub(crate) fn composed(&self, key: ComposeKey) -> Option<B256> {
+        self.decoded::<EndpointV2::composeQueueCall>(&Question::Composed(key))
     }
 
     /// The depth the DVN attested; `None` if it attested nothing.
@@ -291,11 +360,48 @@ impl View {
         let version = self.decoded::<ReceiveUln302::versionCall>(&Question::Version(library))?;
         Some((version.major, version.minor, version.endpointVersion))
     }
+
+    /// How many digits behind the point a token contract sends.
+    #[must_use]
+    pub fn shared_decimals(&self, token: Address) -> Option<u8> {
+        self.decoded::<Oft::sharedDecimalsCall>(&Question::SharedDecimals(token))
+    }
+
+    /// How many local units make a shared one.
+    #[must_use]
+    pub fn conversion_rate(&self, token: Address) -> Option<U256> {
+        self.decoded::<Oft::decimalConversionRateCall>(&Question::ConversionRate(token))
+    }
+
+    /// The version of the layout of a token contract's messages.
+    #[must_use]
+    pub fn oft_version(&self, token: Address) -> Option<u64> {
+        Some(self.decoded::<Oft::oftVersionCall>(&Question::OftVersion(token))?.version)
+    }
+
+    /// Whom an application takes messages from, of those at the endpoint `eid`; zero for nobody.
+    #[must_use]
+    pub fn peer(&self, application: Address, eid: Eid) -> Option<Address32> {
+        self.decoded::<OApp::peersCall>(&Question::Peer(application, eid)).map(Address32)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloy_primitives::{address, b256};
+
+    #[test]
+    fn the_lazy_nonce_is_where_the_endpoint_keeps_it() {
+        // `eth_getStorageAt` of an `EndpointV2` gave the pathway's nonce there.
+        let pathway = Pathway {
+            receiver: address!("c3e53f4d16ae77db1c982e75a937b9f60fe63690"),
+            src_eid: 30_901,
+            sender: address!("e6e340d132b5f46d1e472debcd681b2abc16e57e").into_word(),
+        };
+        let slot = b256!("ddf4e1904cb064c1eeba2d55fe62f09968d0c90eaf830a1235989aeebc641377");
+        assert_eq!(pathway.lazy_nonce_slot(), slot);
+    }
 
     #[test]
     fn a_simulated_call_has_as_much_gas_as_the_real_one() {

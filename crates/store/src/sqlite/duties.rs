@@ -5,10 +5,12 @@ use super::{
     row::{self, CHUNK, be, bytes, get_hash, json, millis},
     settle::{self, Changes},
 };
-use crate::{DutyMove, MAX_BATCH, MAX_LOOK, OpenDuty, Result, StoreError};
-use postrider_message::{Duty, DutyId, DutyKind, MessageId, MessageNonce, NetworkName, UnixMillis};
+use crate::{DutyMove, MAX_BATCH, MAX_LOOK, OpenMessage, Result, StoreError};
+use postrider_message::{
+    Duty, DutyId, DutyKind, LaneId, MessageId, MessageNonce, NetworkName, UnixMillis,
+};
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 
 /// The place of a kind of work in a message's way.
 fn step(kind: DutyKind) -> i64 {
@@ -16,6 +18,10 @@ fn step(kind: DutyKind) -> i64 {
         DutyKind::Attest => 1,
         DutyKind::Commit => 2,
         DutyKind::Execute => 3,
+        DutyKind::Compose => 4,
+        DutyKind::Receive => 1,
+        DutyKind::Acknowledge => 2,
+        DutyKind::TimeOut => 3,
     }
 }
 
@@ -37,65 +43,70 @@ pub(super) async fn add(
         let mut about: Vec<MessageId> = owed.values().map(|d| d.message).collect();
         about.dedup();
         let messages = messages::by_ids(conn, &about).await?;
+        let mut rows = Vec::with_capacity(owed.len());
         for (id, duty) in owed {
             let message = messages.get(&duty.message).ok_or_else(|| {
                 StoreError::bad("a duty", format!("its message {} is not known", duty.message))
             })?;
-            insert(conn, id, duty, (message.lane.id(), message.nonce), at).await?;
+            rows.push((id, duty, (message.lane.id(), message.nonce), json(&duty.state)?));
             added.insert(id, duty.message);
         }
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO duties (id, message, lane, nonce, step, kind, part, network, worker, \
+             state, detail, attempts, not_before, updated_at) ",
+        );
+        query.push_values(&rows, |mut values, (id, duty, (lane, nonce), detail)| {
+            values
+                .push_bind(bytes(id.0))
+                .push_bind(bytes(duty.message.0))
+                .push_bind(bytes(lane.0))
+                .push_bind(be(nonce.0))
+                .push_bind(step(duty.kind))
+                .push_bind(duty.kind.as_str())
+                .push_bind(duty.part)
+                .push_bind(duty.network.as_str())
+                .push_bind(duty.worker.as_str())
+                .push_bind(duty.state.as_str())
+                .push_bind(detail.as_str())
+                .push_bind(duty.attempts)
+                .push_bind(millis(duty.not_before))
+                .push_bind(millis(at));
+        });
+        query.build().persistent(false).execute(&mut *conn).await?;
     }
     Ok(added)
 }
 
-async fn insert(
+/// Stores what can change about duties.
+pub(super) async fn save_all<'a>(
     conn: &mut SqliteConnection,
-    id: DutyId,
-    duty: &Duty,
-    (lane, nonce): facts::Place,
+    duties: impl IntoIterator<Item = (&'a DutyId, &'a Duty)>,
     at: UnixMillis,
 ) -> Result<()> {
-    sqlx::query(
-        "INSERT INTO duties (id, message, lane, nonce, step, kind, network, worker, state, detail, \
-         attempts, not_before, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(bytes(id.0))
-    .bind(bytes(duty.message.0))
-    .bind(bytes(lane.0))
-    .bind(be(nonce.0))
-    .bind(step(duty.kind))
-    .bind(duty.kind.as_str())
-    .bind(duty.network.as_str())
-    .bind(duty.worker.as_str())
-    .bind(duty.state.as_str())
-    .bind(json(&duty.state)?)
-    .bind(duty.attempts)
-    .bind(millis(duty.not_before))
-    .bind(millis(at))
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Stores what can change about a duty.
-pub(super) async fn save(
-    conn: &mut SqliteConnection,
-    id: DutyId,
-    duty: &Duty,
-    at: UnixMillis,
-) -> Result<()> {
-    sqlx::query(
-        "UPDATE duties SET state = ?, detail = ?, attempts = ?, not_before = ?, updated_at = ? \
-         WHERE id = ?",
-    )
-    .bind(duty.state.as_str())
-    .bind(json(&duty.state)?)
-    .bind(duty.attempts)
-    .bind(millis(duty.not_before))
-    .bind(millis(at))
-    .bind(bytes(id.0))
-    .execute(conn)
-    .await?;
+    let rows = duties
+        .into_iter()
+        .map(|(id, duty)| Ok((*id, duty, json(&duty.state)?)))
+        .collect::<Result<Vec<_>>>()?;
+    for chunk in rows.chunks(CHUNK) {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "WITH new (id, state, detail, attempts, not_before, at) AS (",
+        );
+        query.push_values(chunk, |mut values, (id, duty, detail)| {
+            values
+                .push_bind(bytes(id.0))
+                .push_bind(duty.state.as_str())
+                .push_bind(detail.as_str())
+                .push_bind(duty.attempts)
+                .push_bind(millis(duty.not_before))
+                .push_bind(millis(at));
+        });
+        query.push(
+            ") UPDATE duties SET state = new.state, detail = new.detail, \
+             attempts = new.attempts, not_before = new.not_before, updated_at = new.at \
+             FROM new WHERE duties.id = new.id",
+        );
+        query.build().persistent(false).execute(&mut *conn).await?;
+    }
     Ok(())
 }
 
@@ -137,7 +148,7 @@ pub(super) async fn of_messages(
         for id in chunk {
             list.push_bind(bytes(id.0));
         }
-        query.push(") ORDER BY d.message, d.step, d.network, d.worker");
+        query.push(") ORDER BY d.message, d.step, d.part, d.network, d.worker");
         for r in query.build().persistent(false).fetch_all(&mut *conn).await? {
             let (id, duty) = row::duty(&r)?;
             found.entry(duty.message).or_default().push((id, duty));
@@ -146,48 +157,52 @@ pub(super) async fn of_messages(
     Ok(found)
 }
 
-/// Reads all open duties of the network from one index, and lets each lane have its share, so that
-/// a lane full of work that waits does not hide the others.
-pub(super) const OPEN: &str = "SELECT id, message, lane, nonce, step FROM ( \
-     SELECT d.id, d.message, d.lane, d.nonce, d.step, \
-     ROW_NUMBER() OVER (PARTITION BY d.lane ORDER BY d.nonce, d.step, d.id) AS turn \
+/// Reads all duties of the network that can be planned from one index, and lets each lane have its
+/// turn, so that a lane full of work that waits does not hide the others, nor many such lanes those
+/// after them. What an operator has stopped is left out.
+pub(super) const OPEN: &str = "SELECT message, lane, nonce FROM ( \
+     SELECT d.message, d.lane, d.nonce, \
+     ROW_NUMBER() OVER (PARTITION BY d.lane ORDER BY d.nonce, d.message) AS turn \
      FROM duties d JOIN messages m ON m.id = d.message \
-     WHERE d.network = ? AND d.state IN ('waiting', 'ready', 'submitted') \
-     AND d.not_before <= ? AND m.proven AND NOT m.gone) AS owed \
-     ORDER BY turn, lane LIMIT ?";
+     WHERE d.network = ? AND d.state IN ('waiting', 'ready') \
+     AND d.not_before <= ? AND m.proven AND NOT m.gone \
+     AND NOT EXISTS (SELECT 1 FROM pauses p WHERE p.lane = d.lane) \
+     AND NOT EXISTS (SELECT 1 FROM holds h WHERE h.message = d.message) \
+     GROUP BY d.lane, d.nonce, d.message) AS owed \
+     ORDER BY turn, lane <= ?, lane LIMIT ?";
 
 pub(super) async fn open(
     conn: &mut SqliteConnection,
     network: &NetworkName,
     now: UnixMillis,
+    after: Option<LaneId>,
     limit: u32,
-) -> Result<Vec<OpenDuty>> {
+) -> Result<Vec<OpenMessage>> {
     let rows = sqlx::query(OPEN)
         .bind(network.as_str())
         .bind(millis(now))
+        .bind(after.map(|lane| bytes(lane.0)).unwrap_or_default())
         .bind(limit.min(MAX_LOOK))
         .fetch_all(&mut *conn)
         .await?;
-    let mut order = BTreeSet::new();
+    let mut order: Vec<(facts::Place, MessageId)> = Vec::with_capacity(rows.len());
     for r in &rows {
         let nonce = MessageNonce(row::get_number(r, "nonce")?);
-        let place: facts::Place = (get_hash(r, "lane")?, nonce);
-        let (id, message) = (get_hash::<DutyId>(r, "id")?, get_hash::<MessageId>(r, "message")?);
-        order.insert((place, row::get_count(r, "step")?, id, message));
+        order.push(((get_hash(r, "lane")?, nonce), get_hash(r, "message")?));
     }
-    let ids: Vec<DutyId> = order.iter().map(|(_, _, id, _)| *id).collect();
-    let mut about: Vec<MessageId> = order.iter().map(|(.., message)| *message).collect();
-    about.dedup();
-    let places = order.iter().map(|(place, ..)| *place).collect();
-    let mut duties = by_ids(conn, &ids).await?;
-    let messages = messages::by_ids(conn, &about).await?;
+    let ids: Vec<MessageId> = order.iter().map(|(_, message)| *message).collect();
+    let places = order.iter().map(|(place, _)| *place).collect();
+    let mut duties = of_messages(conn, &ids).await?;
+    let mut messages = messages::by_ids(conn, &ids).await?;
     let facts = facts::at_places(conn, &places).await?;
-    let open = order.into_iter().filter_map(|(place, _, id, message)| {
-        let message = messages.get(&message)?.clone();
-        let payload = message.payload.hash();
+    let open = order.into_iter().filter_map(|(place, id)| {
+        let message = messages.remove(&id)?;
         let known = facts.get(&place).map(Vec::as_slice).unwrap_or_default();
-        let facts = facts::about(known, payload).into_iter().map(|(_, r)| r).collect();
-        Some(OpenDuty { duty: duties.remove(&id)?, message, facts })
+        let facts = facts::about(known, message.payload.hash());
+        let facts = facts.into_iter().map(|(_, r)| r).collect();
+        let owed = duties.remove(&id).unwrap_or_default().into_iter().map(|(_, duty)| duty);
+        let duties = owed.filter(|duty| duty.network == *network).collect();
+        Some(OpenMessage { message, duties, facts })
     });
     Ok(open.collect())
 }
@@ -203,7 +218,7 @@ pub(super) async fn shift(
     let ids: Vec<DutyId> = moves.iter().map(|m| m.duty).collect();
     let mut duties = by_ids(conn, &ids).await?;
     let mut changes = Changes::default();
-    let mut moved = 0;
+    let mut moved = HashSet::new();
     for step in moves {
         let Some(duty) = duties.get_mut(&step.duty).filter(|d| d.state.as_str() == step.from)
         else {
@@ -216,13 +231,13 @@ pub(super) async fn shift(
         if *duty == before {
             continue;
         }
-        save(conn, step.duty, duty, at).await?;
-        moved += 1;
+        moved.insert(step.duty);
         if duty.state != before.state {
             changes.duties.insert(step.duty);
             changes.messages.insert(duty.message);
         }
     }
+    save_all(conn, duties.iter().filter(|(id, _)| moved.contains(*id)), at).await?;
     settle::follow(conn, &changes, at).await?;
-    Ok(moved)
+    Ok(moved.len())
 }

@@ -13,12 +13,11 @@ pub(super) async fn in_flight(
     signer: &str,
 ) -> Result<Vec<InFlight>> {
     let rows = sqlx::query(
-        "SELECT t.hash, t.nonce, t.raw, t.fees, t.state, t.included_height, t.included_hash, \
-         t.recorded_at, s.id, s.target, s.data, s.value, s.gas_limit, s.purpose \
+        "SELECT t.hash, t.nonce, t.raw, t.fees, t.recorded_at, s.id, s.target, s.data, s.value, s.gas_limit, s.purpose \
          FROM transactions t \
          JOIN transaction_submissions ts ON ts.transaction_hash = t.hash \
          JOIN submissions s ON s.id = ts.submission \
-         WHERE t.network = ? AND t.signer = ? AND t.state IN ('recorded', 'included') \
+         WHERE t.network = ? AND t.signer = ? AND t.state = 'recorded' \
          ORDER BY t.nonce LIMIT ?",
     )
     .bind(network.as_str())
@@ -29,8 +28,10 @@ pub(super) async fn in_flight(
     let mut flying = rows.iter().map(flight).collect::<Result<Vec<_>>>()?;
     let mut duties = joined_duties(conn, network, signer).await?;
     let mut replaced = replaced_of(conn, network, signer).await?;
+    let unwanted = unwanted(conn, network, signer).await?;
     for flight in &mut flying {
         flight.duties = duties.remove(&flight.hash).unwrap_or_default();
+        flight.is_wanted = !unwanted.contains(&flight.hash);
         flight.replaced = replaced.remove(&flight.nonce).unwrap_or_default();
     }
     Ok(flying)
@@ -54,8 +55,7 @@ fn flight(r: &SqliteRow) -> Result<InFlight> {
         },
         duties: Vec::new(),
         recorded_at: row::get_time(r, "recorded_at")?,
-        state: row::get_named(r, "state")?,
-        included: row::get_optional_block(r, "included_height", "included_hash")?,
+        is_wanted: true,
         replaced: Vec::new(),
     })
 }
@@ -80,7 +80,7 @@ async fn joined_duties(
         "SELECT t.hash, sd.duty FROM transactions t \
          JOIN transaction_submissions ts ON ts.transaction_hash = t.hash \
          JOIN submission_duties sd ON sd.submission = ts.submission \
-         WHERE t.network = ? AND t.signer = ? AND t.state IN ('recorded', 'included') \
+         WHERE t.network = ? AND t.signer = ? AND t.state = 'recorded' \
          ORDER BY sd.duty",
     )
     .bind(network.as_str())
@@ -94,6 +94,27 @@ async fn joined_duties(
     Ok(joined)
 }
 
+/// Transactions all of whose messages are no longer proven to be sent.
+async fn unwanted(
+    conn: &mut SqliteConnection,
+    network: &NetworkName,
+    signer: &str,
+) -> Result<HashSet<TxHash>> {
+    let rows = sqlx::query(
+        "SELECT t.hash FROM transactions t \
+         JOIN transaction_submissions ts ON ts.transaction_hash = t.hash \
+         JOIN submission_duties sd ON sd.submission = ts.submission \
+         JOIN duties d ON d.id = sd.duty JOIN messages m ON m.id = d.message \
+         WHERE t.network = ? AND t.signer = ? AND t.state = 'recorded' \
+         GROUP BY t.hash HAVING MAX(m.proven) = 0",
+    )
+    .bind(network.as_str())
+    .bind(signer)
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(|r| get_hash(r, "hash")).collect()
+}
+
 async fn replaced_of(
     conn: &mut SqliteConnection,
     network: &NetworkName,
@@ -103,7 +124,7 @@ async fn replaced_of(
         "SELECT o.nonce, o.hash FROM transactions t \
          JOIN transactions o ON o.network = t.network AND o.signer = t.signer \
          AND o.nonce = t.nonce AND o.state = 'replaced' \
-         WHERE t.network = ? AND t.signer = ? AND t.state IN ('recorded', 'included') \
+         WHERE t.network = ? AND t.signer = ? AND t.state = 'recorded' \
          ORDER BY o.recorded_at",
     )
     .bind(network.as_str())

@@ -3,35 +3,36 @@
 use super::{
     duties, facts, flight, messages,
     row::{self, bytes, get_count, get_hash, get_named, millis},
-    settle,
+    settle, steer,
 };
-use crate::{
-    Found, LaneRow, MAX_LOOK, MessageDetail, MessageFilter, MessageRow, Result, StoreError,
-};
+use crate::{Found, MAX_LOOK, MessageDetail, MessageFilter, MessageRow, Result, StoreError};
 use alloy_primitives::B256;
 use postrider_message::{
-    Alarm, Duty, LaneId, MessageId, MessageNonce, MessageStatus, NetworkName, Reason, Standing,
+    Alarm, Duty, MessageId, MessageNonce, MessageStatus, NetworkName, Reason, Standing, Steering,
     UnixMillis,
 };
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, sqlite::SqliteRow};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// How many messages [`Found::Many`] names.
 const MAX_FOUND: u32 = 20;
 
 /// An alarm is not raised again while the same one is younger than this.
-const QUIET_MILLIS: u64 = 60 * 60 * 1000;
+pub(super) const QUIET_MILLIS: u64 = 60 * 60 * 1000;
 
 /// What a limit given by a caller means.
-fn bounded(limit: u32) -> u32 {
+pub(super) fn bounded(limit: u32) -> u32 {
     if limit == 0 { MAX_LOOK } else { limit.min(MAX_LOOK) }
 }
 
 const ROW: &str = "m.sequence, m.id, m.lane, m.nonce, m.reference, m.status, m.standing, \
-     m.learnt_at, m.updated_at, m.sent_transaction, m.gone";
+     m.learnt_at, m.updated_at, m.sent_transaction, m.gone, p.lane IS NOT NULL AS paused";
 
 fn message_row(r: &SqliteRow) -> Result<MessageRow> {
     let status: MessageStatus = get_named(r, "status")?;
+    let standing = row::standing(r)?.unwrap_or(Standing { status, outcome: None, reason: None });
+    // A hold is part of the stored standing; a pause, which concerns many, is not.
+    let steering = Steering { lane_paused: r.try_get("paused")?, held: None };
     Ok(MessageRow {
         sequence: get_count(r, "sequence")?,
         id: get_hash(r, "id")?,
@@ -39,7 +40,7 @@ fn message_row(r: &SqliteRow) -> Result<MessageRow> {
         lane: row::lane(r)?,
         nonce: MessageNonce(row::get_number(r, "nonce")?),
         reference: row::get_optional_hash(r, "reference")?,
-        standing: row::standing(r)?.unwrap_or(Standing { status, outcome: None, reason: None }),
+        standing: steering.standing(standing),
         learnt_at: row::get_time(r, "learnt_at")?,
         updated_at: row::get_time(r, "updated_at")?,
         transaction: row::get_optional_hash(r, "sent_transaction")?,
@@ -47,9 +48,22 @@ fn message_row(r: &SqliteRow) -> Result<MessageRow> {
     })
 }
 
+/// The code of the reason that is shown for a message `m`: what [`Steering::standing`] and then
+/// [`Standing::under`] make of the stored one.
+pub(super) const SHOWN: &str = "CASE WHEN p.lane IS NOT NULL AND m.status = 'verified' \
+     AND json_extract(m.standing, '$.reason.code') NOT IN ('not_ours', 'awaiting_inclusion') \
+     THEN 'lane_paused' ELSE COALESCE(json_extract(c.reason, '$.code'), \
+     json_extract(m.standing, '$.reason.code')) END";
+
+/// The joins that [`SHOWN`] needs.
+pub(super) const SHOWN_BY: &str = "LEFT JOIN pauses p ON p.lane = m.lane \
+     LEFT JOIN conditions c ON json_extract(m.standing, '$.reason.code') IN \
+     ('awaiting_finality', 'awaiting_confirmations', 'awaiting_inclusion') \
+     AND c.network = json_extract(m.standing, '$.reason.network')";
+
 fn select_rows() -> QueryBuilder<Sqlite> {
     QueryBuilder::new(format!(
-        "SELECT {ROW}, {} FROM messages m JOIN lanes l ON l.id = m.lane WHERE ",
+        "SELECT {ROW}, {} FROM messages m JOIN lanes l ON l.id = m.lane {SHOWN_BY} WHERE ",
         row::LANE
     ))
 }
@@ -70,6 +84,10 @@ pub(super) async fn list(
     }
     if let Some(lane) = filter.lane {
         query.push(" AND m.lane = ").push_bind(bytes(lane.0));
+    }
+    if let Some(reason) = filter.reason {
+        query.push(format!(" AND m.status <> 'settled' AND {SHOWN} = "));
+        query.push_bind(reason.as_str());
     }
     if filter.open_only {
         query.push(" AND m.status NOT IN ('settled', 'refuted')");
@@ -133,7 +151,9 @@ pub(super) async fn detail(
     let facts = facts::at_places(conn, &BTreeSet::from([place])).await?.remove(&place);
     let facts = facts::about(&facts.unwrap_or_default(), payload);
     let duties = duties::of_messages(conn, &[id]).await?.remove(&id).unwrap_or_default();
-    let duties: Vec<Duty> = duties.into_iter().map(|(_, duty)| duty).collect();
+    let steering = steer::of(conn, id, row.lane_id).await?;
+    let shown = |duty: Duty| Duty { state: steering.duty(duty.state.clone()), ..duty };
+    let duties: Vec<Duty> = duties.into_iter().map(|(_, duty)| shown(duty)).collect();
     Ok(Some(MessageDetail {
         row,
         facts: facts.into_iter().map(|(_, record)| record).collect(),
@@ -155,41 +175,6 @@ pub(super) async fn counts(conn: &mut SqliteConnection) -> Result<Vec<(MessageSt
         .collect::<Result<Vec<(MessageStatus, u64)>>>()?;
     counts.sort();
     Ok(counts)
-}
-
-pub(super) async fn lanes(conn: &mut SqliteConnection) -> Result<Vec<LaneRow>> {
-    let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
-        "SELECT c.lane, c.status, c.n, c.oldest, {} FROM ( \
-           SELECT lane, status, COUNT(*) AS n, MIN(learnt_at) AS oldest FROM messages \
-           WHERE NOT gone GROUP BY lane, status) AS c \
-         JOIN lanes l ON l.id = c.lane",
-        row::LANE
-    )))
-    .fetch_all(conn)
-    .await?;
-    let mut lanes: HashMap<LaneId, LaneRow> = HashMap::new();
-    for r in &rows {
-        let (id, status) = (get_hash(r, "lane")?, get_named(r, "status")?);
-        let lane = row::lane(r)?;
-        let entry = lanes.entry(id).or_insert_with(|| LaneRow {
-            id,
-            lane,
-            counts: Vec::new(),
-            oldest_open: None,
-        });
-        entry.counts.push((status, get_count(r, "n")?));
-        if !matches!(status, MessageStatus::Settled | MessageStatus::Refuted) {
-            let oldest = row::get_time(r, "oldest")?;
-            let before = entry.oldest_open.unwrap_or(oldest);
-            entry.oldest_open = Some(before.min(oldest));
-        }
-    }
-    let mut lanes: Vec<LaneRow> = lanes.into_values().collect();
-    lanes.sort_by(|a, b| a.lane.cmp(&b.lane));
-    for lane in &mut lanes {
-        lane.counts.sort();
-    }
-    Ok(lanes)
 }
 
 pub(super) async fn set_condition(

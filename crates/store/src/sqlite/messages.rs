@@ -1,7 +1,8 @@
 //! Messages, their lanes and their evidence.
 
 use super::row::{self, CHUNK, be, bytes, get_hash, millis};
-use crate::Result;
+use crate::{MAX_LOOK, Result};
+use alloy_primitives::B256;
 use postrider_message::{
     BlockRef, Lane, LaneId, Message, MessageId, MessageStatus, NetworkName, UnixMillis,
 };
@@ -39,7 +40,10 @@ pub(super) async fn save(
     Ok(new)
 }
 
-async fn save_lanes(conn: &mut SqliteConnection, lanes: &HashMap<LaneId, &Lane>) -> Result<()> {
+pub(super) async fn save_lanes(
+    conn: &mut SqliteConnection,
+    lanes: &HashMap<LaneId, &Lane>,
+) -> Result<()> {
     for (id, lane) in lanes {
         sqlx::query(
             "INSERT INTO lanes (id, protocol, source_network, source_point, destination_network, \
@@ -106,24 +110,27 @@ async fn insert(
     Ok(())
 }
 
+/// Stores the evidence for messages that were sent in `block` each.
 pub(super) async fn save_evidence(
     conn: &mut SqliteConnection,
-    message: MessageId,
     network: &NetworkName,
-    block: BlockRef,
-    evidence: &[u8],
+    all: &[(MessageId, BlockRef, &[u8])],
 ) -> Result<()> {
-    sqlx::query(
-        "INSERT INTO evidence (message, network, height, block_hash, evidence) \
-         VALUES (?, ?, ?, ?, ?) ON CONFLICT (message, block_hash) DO NOTHING",
-    )
-    .bind(bytes(message.0))
-    .bind(network.as_str())
-    .bind(be(block.height.0))
-    .bind(bytes(block.hash.0))
-    .bind(evidence)
-    .execute(conn)
-    .await?;
+    for chunk in all.chunks(CHUNK) {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO evidence (message, network, height, block_hash, evidence) ",
+        );
+        query.push_values(chunk, |mut values, (message, block, evidence)| {
+            values
+                .push_bind(bytes(message.0))
+                .push_bind(network.to_string())
+                .push_bind(be(block.height.0))
+                .push_bind(bytes(block.hash.0))
+                .push_bind(*evidence);
+        });
+        query.push(" ON CONFLICT (message, block_hash) DO NOTHING");
+        query.build().persistent(false).execute(&mut *conn).await?;
+    }
     Ok(())
 }
 
@@ -144,6 +151,29 @@ pub(super) async fn evidence(
         for r in query.build().persistent(false).fetch_all(&mut *conn).await? {
             let block = row::get_block(&r, "height", "block_hash")?;
             found.push((get_hash(&r, "message")?, block, row::get_bytes(&r, "evidence")?));
+        }
+    }
+    Ok(found)
+}
+
+pub(super) async fn by_reference(
+    conn: &mut SqliteConnection,
+    references: &[B256],
+) -> Result<Vec<Message>> {
+    let mut found = Vec::new();
+    for chunk in references.chunks(CHUNK) {
+        let mut query = QueryBuilder::<Sqlite>::new(format!(
+            "SELECT {}, {} FROM messages m JOIN lanes l ON l.id = m.lane WHERE m.reference IN (",
+            row::MESSAGE,
+            row::LANE
+        ));
+        let mut list = query.separated(", ");
+        for reference in chunk {
+            list.push_bind(bytes(*reference));
+        }
+        query.push(") LIMIT ").push_bind(MAX_LOOK);
+        for r in query.build().persistent(false).fetch_all(&mut *conn).await? {
+            found.push(row::message(&r)?);
         }
     }
     Ok(found)

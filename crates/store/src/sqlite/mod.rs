@@ -3,25 +3,36 @@
 //! One connection writes, and a few read beside it (write-ahead log). A commit is on disk before
 //! the operation returns. A lock file beside the store keeps a second writing process out.
 
+mod clearing;
 mod duties;
+mod escrows;
 mod facts;
 mod flight;
+mod gather;
+mod inclusion;
+mod lanes;
 mod look;
 mod messages;
 mod record;
 mod row;
 mod schema;
 mod settle;
+mod steer;
+mod supply;
+mod tally;
 mod transactions;
 
 use crate::{
-    BlockBatch, Cursor, DutyMove, Found, HintBatch, InFlight, LaneRow, MessageDetail,
-    MessageFilter, MessageRow, NewTransaction, OpenDuty, Recorded, Result, Store, StoreError,
-    Unwound,
+    BlockBatch, Clearing, Cursor, DutyMove, EscrowList, EscrowRow, Found, FoundLanes, Gathering,
+    HintBatch, InFlight, LaneEntry, LaneList, MessageDetail, MessageFilter, MessageRow,
+    NewTransaction, OpenMessage, OtherSignature, Recorded, Result, Retried, SeenTransaction, Store,
+    StoreError, Tally, UnaskedCredit, Unwound,
 };
+use alloy_primitives::B256;
 use async_trait::async_trait;
 use postrider_message::{
-    Alarm, BlockRef, Height, MessageId, MessageStatus, NetworkName, Reason, TxHash, UnixMillis,
+    Alarm, BlockRef, Detail, DutyId, Height, Lane, LaneId, Message, MessageId, MessageStatus,
+    NetworkName, Reason, TxHash, UnixMillis,
 };
 use sqlx::{
     ConnectOptions, Connection, Sqlite, SqlitePool, Transaction,
@@ -34,6 +45,8 @@ use std::{
     time::Duration,
 };
 
+/// Rows handed over at once: each hand-over is a switch between threads.
+const ROWS: usize = 2_000;
 /// How long an operation waits for another process that reads or copies the file.
 const BUSY: Duration = Duration::from_secs(10);
 /// How many operations read at once.
@@ -45,8 +58,9 @@ pub struct SqliteStore {
     path: PathBuf,
     read: SqlitePool,
     write: Option<SqlitePool>,
-    /// Held as long as this process may write.
-    _lock: Option<File>,
+    /// Held as long as this process may write everything; without it only what an operator decides
+    /// is written.
+    lock: Option<File>,
 }
 
 impl SqliteStore {
@@ -59,15 +73,24 @@ impl SqliteStore {
     pub async fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_owned();
         let lock = lock(&path)?;
-        let options = options(&path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true);
+        let options = durable(&path).create_if_missing(true).journal_mode(SqliteJournalMode::Wal);
         let write = pool(1).connect_with(options).await.map_err(|e| opening(e, &path))?;
         schema::migrate(&write, &path).await?;
         let read = readers(&path).await?;
-        Ok(Self { path, read, write: Some(write), _lock: Some(lock) })
+        Ok(Self { path, read, write: Some(write), lock: Some(lock) })
+    }
+
+    /// Opens the store for what an operator decides, beside a process that may be writing to it.
+    /// Everything else is refused as it is to a reader.
+    ///
+    /// # Errors
+    /// As [`Self::open_read_only`].
+    pub async fn open_for_steering(path: impl AsRef<Path>) -> Result<Self> {
+        let mut store = Self::open_read_only(path).await?;
+        let options = durable(&store.path);
+        let write = pool(1).connect_with(options).await.map_err(|e| opening(e, &store.path))?;
+        store.write = Some(write);
+        Ok(store)
     }
 
     /// Opens the store for reading only, beside a process that may be writing to it.
@@ -82,7 +105,7 @@ impl SqliteStore {
         }
         let read = readers(&path).await?;
         schema::check(&read, &path).await?;
-        Ok(Self { path, read, write: None, _lock: None })
+        Ok(Self { path, read, write: None, lock: None })
     }
 
     /// The store's file.
@@ -103,6 +126,16 @@ impl SqliteStore {
     /// Starts a transaction that is alone in writing from its first statement on, so that what it
     /// reads cannot change before it writes.
     async fn writing(&self) -> Result<Transaction<'static, Sqlite>> {
+        if self.lock.is_none() {
+            return Err(StoreError::ReadOnly { path: self.path.clone() });
+        }
+        self.steering().await
+    }
+
+    /// The same for what an operator decides, which does not need the lock: each such operation
+    /// looks and changes within one transaction, and nobody remembers beside the file what it
+    /// changes.
+    async fn steering(&self) -> Result<Transaction<'static, Sqlite>> {
         let Some(pool) = &self.write else {
             return Err(StoreError::ReadOnly { path: self.path.clone() });
         };
@@ -120,7 +153,16 @@ impl SqliteStore {
 }
 
 fn options(path: &Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new().filename(path).busy_timeout(BUSY).disable_statement_logging()
+    SqliteConnectOptions::new()
+        .filename(path)
+        .busy_timeout(BUSY)
+        .row_buffer_size(ROWS)
+        .disable_statement_logging()
+}
+
+/// A commit is on disk before it returns.
+fn durable(path: &Path) -> SqliteConnectOptions {
+    options(path).synchronous(SqliteSynchronous::Full).foreign_keys(true)
 }
 
 /// After an error such as a full disk SQLite ends the transaction by itself, which the driver does
@@ -161,8 +203,21 @@ fn opening(error: sqlx::Error, path: &Path) -> StoreError {
 
 /// Runs one operation on a connection: entirely, or not at all.
 macro_rules! whole {
-    ($store:expr, $operation:path $(, $argument:expr)*) => {{
-        let mut transaction = $store.writing().await?;
+    ($store:expr, $operation:path $(, $argument:expr)*) => {
+        within!($store, $store.writing(), $operation $(, $argument)*)
+    };
+}
+
+/// The same for what an operator decides.
+macro_rules! decided {
+    ($store:expr, $operation:path $(, $argument:expr)*) => {
+        within!($store, $store.steering(), $operation $(, $argument)*)
+    };
+}
+
+macro_rules! within {
+    ($store:expr, $transaction:expr, $operation:path $(, $argument:expr)*) => {{
+        let mut transaction = $transaction.await?;
         let done =
             $operation(&mut transaction $(, $argument)*).await.map_err(|e| $store.failed(e))?;
         transaction.commit().await.map_err(|e| $store.failed(e))?;
@@ -196,13 +251,34 @@ impl Store for SqliteStore {
         whole!(self, record::unwind, network, to, at)
     }
 
-    async fn open_duties(
+    async fn unasked_credits(
+        &self,
+        network: &NetworkName,
+        limit: u32,
+    ) -> Result<Vec<UnaskedCredit>> {
+        snapshot!(self, supply::unasked, network, limit)
+    }
+
+    async fn answer_credits(
+        &self,
+        answers: Vec<(UnaskedCredit, u64)>,
+        at: UnixMillis,
+    ) -> Result<Vec<Alarm>> {
+        whole!(self, supply::answered, &answers, at)
+    }
+
+    async fn open_messages(
         &self,
         network: &NetworkName,
         now: UnixMillis,
+        after: Option<LaneId>,
         limit: u32,
-    ) -> Result<Vec<OpenDuty>> {
-        snapshot!(self, duties::open, network, now, limit)
+    ) -> Result<Vec<OpenMessage>> {
+        snapshot!(self, duties::open, network, now, after, limit)
+    }
+
+    async fn messages_by_reference(&self, references: &[B256]) -> Result<Vec<Message>> {
+        snapshot!(self, messages::by_reference, references)
     }
 
     async fn message_evidence(
@@ -216,7 +292,28 @@ impl Store for SqliteStore {
         whole!(self, duties::shift, &moves, at)
     }
 
-    async fn record_transaction(&self, new: NewTransaction, at: UnixMillis) -> Result<()> {
+    async fn sent_at(
+        &self,
+        network: &NetworkName,
+        block: BlockRef,
+        index: u64,
+    ) -> Result<Option<MessageId>> {
+        snapshot!(self, gather::sent_at, network, block, index)
+    }
+
+    async fn propose(&self, new: Vec<Gathering>, now: u64) -> Result<()> {
+        whole!(self, gather::propose, &new, now)
+    }
+
+    async fn keep_signatures(&self, new: Vec<OtherSignature>) -> Result<usize> {
+        whole!(self, gather::keep, &new)
+    }
+
+    async fn gathered(&self, duties: &[DutyId]) -> Result<Vec<(Gathering, Vec<OtherSignature>)>> {
+        snapshot!(self, gather::of, duties)
+    }
+
+    async fn record_transactions(&self, new: Vec<NewTransaction>, at: UnixMillis) -> Result<()> {
         whole!(self, transactions::record, &new, at)
     }
 
@@ -228,18 +325,23 @@ impl Store for SqliteStore {
         snapshot!(self, flight::next_nonce, network, signer)
     }
 
-    async fn transaction_included(
+    async fn transactions_included(
         &self,
-        hash: TxHash,
-        block: BlockRef,
-        success: bool,
+        network: &NetworkName,
+        seen: Vec<SeenTransaction>,
         at: UnixMillis,
     ) -> Result<()> {
-        whole!(self, transactions::included, hash, block, success, at)
+        whole!(self, inclusion::included, network, &seen, at)
     }
 
-    async fn transaction_final(&self, hash: TxHash, at: UnixMillis) -> Result<()> {
-        whole!(self, transactions::finalise, hash, at)
+    async fn transactions_missing(
+        &self,
+        network: &NetworkName,
+        signer: &str,
+        nonce: u64,
+        at: UnixMillis,
+    ) -> Result<u64> {
+        whole!(self, inclusion::missing, network, signer, nonce, at)
     }
 
     async fn transaction_dropped(&self, hash: TxHash, why: String, at: UnixMillis) -> Result<()> {
@@ -248,6 +350,30 @@ impl Store for SqliteStore {
 
     async fn is_ours(&self, hashes: &[TxHash]) -> Result<HashSet<TxHash>> {
         snapshot!(self, flight::ours, hashes)
+    }
+
+    async fn ask_clearing(&self, clearing: Clearing) -> Result<()> {
+        decided!(self, clearing::ask, &clearing)
+    }
+
+    async fn keep_escrows(&self, rows: Vec<EscrowRow>, at: UnixMillis) -> Result<Vec<Alarm>> {
+        whole!(self, escrows::keep, &rows, at)
+    }
+
+    async fn escrow_denoms(&self, lane: &Lane) -> Result<Vec<String>> {
+        snapshot!(self, escrows::denoms, lane)
+    }
+
+    async fn escrows(&self, limit: u32) -> Result<EscrowList> {
+        snapshot!(self, escrows::list, limit)
+    }
+
+    async fn take_clearings(&self, network: &NetworkName) -> Result<Vec<Clearing>> {
+        whole!(self, clearing::take, network)
+    }
+
+    async fn with_payload(&self, messages: &[MessageId]) -> Result<HashSet<MessageId>> {
+        snapshot!(self, clearing::with_payload, messages)
     }
 
     async fn set_condition(&self, network: &NetworkName, why: Option<Reason>) -> Result<()> {
@@ -282,8 +408,49 @@ impl Store for SqliteStore {
         snapshot!(self, look::counts)
     }
 
-    async fn lanes(&self) -> Result<Vec<LaneRow>> {
-        snapshot!(self, look::lanes)
+    async fn pause_lane(&self, lane: LaneId, at: UnixMillis) -> Result<bool> {
+        decided!(self, steer::pause, lane, at)
+    }
+
+    async fn resume_lane(&self, lane: LaneId, at: UnixMillis) -> Result<bool> {
+        decided!(self, steer::resume, lane, at)
+    }
+
+    async fn hold_message(
+        &self,
+        message: MessageId,
+        because: Detail,
+        at: UnixMillis,
+    ) -> Result<bool> {
+        decided!(self, steer::hold, message, &because, at)
+    }
+
+    async fn release_message(&self, message: MessageId, at: UnixMillis) -> Result<bool> {
+        decided!(self, steer::release, message, at)
+    }
+
+    async fn retry_message(&self, message: MessageId, at: UnixMillis) -> Result<Retried> {
+        decided!(self, steer::retry, message, at)
+    }
+
+    async fn find_lanes(&self, text: &str) -> Result<FoundLanes> {
+        snapshot!(self, lanes::find, text)
+    }
+
+    async fn lane_history(&self, lane: LaneId, limit: u32) -> Result<Vec<LaneEntry>> {
+        snapshot!(self, lanes::history, lane, limit)
+    }
+
+    async fn lanes(&self, limit: u32) -> Result<LaneList> {
+        snapshot!(self, lanes::list, limit)
+    }
+
+    async fn tally(&self) -> Result<Tally> {
+        snapshot!(self, tally::tally)
+    }
+
+    async fn check_writable(&self, at: UnixMillis) -> Result<()> {
+        whole!(self, tally::probe, at)
     }
 
     async fn check_integrity(&self) -> Result<()> {
@@ -292,66 +459,4 @@ impl Store for SqliteStore {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use alloy_primitives::B256;
-    use postrider_message::BlockHash;
-    use sqlx::Row;
-
-    fn batch(from: Option<BlockRef>, count: u64) -> BlockBatch {
-        let first = from.map_or(1, |block| block.height.0 + 1);
-        let block = |n| BlockRef { height: Height(n), hash: BlockHash(B256::repeat_byte(1)) };
-        BlockBatch {
-            network: "alpha".parse().unwrap(),
-            previous: from,
-            blocks: (first..first + count).map(block).collect(),
-            messages: vec![],
-            facts: vec![],
-            duties: vec![],
-            at: UnixMillis(1),
-        }
-    }
-
-    #[tokio::test]
-    async fn r4_a_full_disk_is_retried_and_loses_nothing() {
-        let folder = tempfile::TempDir::new().unwrap();
-        let store = SqliteStore::open(folder.path().join("store.db")).await.unwrap();
-        let first = batch(None, 1);
-        store.record_blocks(first.clone()).await.unwrap();
-        let write = store.write.as_ref().unwrap();
-        sqlx::query("PRAGMA max_page_count = 1").execute(write).await.unwrap();
-        let second = batch(first.blocks.last().copied(), 1_000);
-        let error = store.record_blocks(second.clone()).await.unwrap_err();
-        assert!(matches!(&error, StoreError::Full { path } if path == store.path()), "{error}");
-        assert!(error.is_retryable());
-        let cursor = store.cursor(&first.network).await.unwrap().unwrap();
-        assert_eq!(Some(&cursor.tip), first.blocks.last());
-        sqlx::query("PRAGMA max_page_count = 1000000").execute(write).await.unwrap();
-        store.record_blocks(second).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn frequent_questions_use_their_indexes() {
-        let folder = tempfile::TempDir::new().unwrap();
-        let store = SqliteStore::open(folder.path().join("store.db")).await.unwrap();
-        let cases = [
-            (duties::OPEN, "duties_open"),
-            (
-                "WITH wanted (lane, nonce) AS (VALUES (x'00', x'00')) SELECT f.id FROM wanted w \
-                 CROSS JOIN facts f WHERE f.lane = w.lane AND f.nonce = w.nonce",
-                "facts_place",
-            ),
-            (
-                "SELECT id FROM facts f WHERE f.certainty = 'hinted' AND f.network = 'a' \
-                 AND f.height BETWEEN x'00' AND x'01'",
-                "facts_hinted",
-            ),
-        ];
-        for (sql, index) in cases {
-            let explain = sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}"));
-            let rows = sqlx::query(explain).fetch_all(&store.read).await.unwrap();
-            let plan: Vec<String> = rows.iter().map(|r| r.get("detail")).collect();
-            assert!(plan.iter().any(|line| line.contains(index)), "{plan:#?}");
-        }
-    }
-}
+mod tests;

@@ -1,18 +1,19 @@
 //! What chains say: blocks with all that is proven in them, hints ahead of them, and the way back.
 
 use super::{
-    duties, facts,
+    duties, facts, inclusion, look,
     messages::{self, Overwrite},
     row::{self, be, bytes, millis},
     settle::{self, Changes},
+    supply,
 };
 use crate::{
-    BlockBatch, Cursor, HintBatch, KEEP_BLOCKS, MAX_BATCH, MAX_EVIDENCE_BYTES, Recorded, Result,
-    StoreError, Unwound,
+    BlockBatch, Cursor, HintBatch, KEEP_BLOCKS, MAX_BATCH, MAX_EVIDENCE_BYTES, ProvenMessage,
+    Recorded, Result, StoreError, Unwound,
 };
 use postrider_message::{
-    BlockHash, BlockRef, Certainty, Fact, FactRecord, Height, Message, MessageId, NetworkName,
-    PayloadHash, UnixMillis,
+    Alarm, AlarmKind, BlockHash, BlockRef, Certainty, Fact, FactRecord, Height, Message, MessageId,
+    NetworkName, PayloadHash, UnixMillis,
 };
 use sqlx::SqliteConnection;
 use std::collections::{HashMap, HashSet};
@@ -50,6 +51,7 @@ pub(super) async fn cursor(
 pub(super) async fn blocks(conn: &mut SqliteConnection, batch: &BlockBatch) -> Result<Recorded> {
     let new_tip = check_blocks(batch)?;
     let sent = check_proven(batch)?;
+    supply::check(batch)?;
     let found = tip(conn, &batch.network).await?;
     // After an error during commit the caller cannot know whether the batch was stored, and asks
     // again: then the cursor is there already.
@@ -64,24 +66,33 @@ pub(super) async fn blocks(conn: &mut SqliteConnection, batch: &BlockBatch) -> R
 
     let proven: Vec<&Message> = batch.messages.iter().map(|proven| &proven.message).collect();
     let new_messages = messages::save(conn, &proven, Overwrite::Hints, batch.at).await?;
-    for (proven, block) in batch.messages.iter().zip(sent) {
-        let id = proven.message.id();
-        messages::save_evidence(conn, id, &batch.network, block, &proven.evidence).await?;
-    }
+    let with_evidence = |(proven, _): &(&ProvenMessage, _)| !proven.evidence.is_empty();
+    let evidence: Vec<_> = batch
+        .messages
+        .iter()
+        .zip(sent)
+        .filter(with_evidence)
+        .map(|(proven, block)| (proven.message.id(), block, &proven.evidence[..]))
+        .collect();
+    messages::save_evidence(conn, &batch.network, &evidence).await?;
     let (learnt, places) = facts::learn(conn, &batch.facts).await?;
     let new_duties = duties::add(conn, &batch.duties, batch.at).await?;
     let through = (Height(0), new_tip.height);
     let lost = facts::take_back_hints(conn, &batch.network, through, &HashSet::new()).await?;
+    let passed = inclusion::pass(conn, &batch.network, new_tip, batch.at).await?;
+    let again = inclusion::in_vain(conn, &batch.network, &passed, batch.at).await?;
     let changes = Changes {
-        messages: new_duties.values().copied().collect(),
-        duties: new_duties.into_keys().collect(),
+        messages: new_duties.values().copied().chain(again.messages).collect(),
+        duties: new_duties.into_keys().chain(again.duties).collect(),
         new_messages,
         learnt,
         places,
         lost,
     };
     let done = settle::follow(conn, &changes, batch.at).await?;
-    Ok(Recorded { affected: done.affected, new_messages: changes.new_messages.len() })
+    let alarms = supply::record(conn, batch).await?;
+    let new_messages = changes.new_messages.len();
+    Ok(Recorded { affected: done.affected, new_messages, alarms })
 }
 
 /// Checks the batch against itself; returns the block that becomes the cursor.
@@ -207,9 +218,13 @@ pub(super) async fn hints(conn: &mut SqliteConnection, batch: &HintBatch) -> Res
     let named = ahead.iter().map(facts::id).collect();
     let heights = (*batch.heights.start(), *batch.heights.end());
     let lost = facts::take_back_hints(conn, &batch.network, heights, &named).await?;
-    let changes = Changes { new_messages, learnt, places, lost, ..Changes::default() };
+    let ours = inclusion::mark(conn, &batch.network, &batch.transactions, batch.at).await?;
+    let again = inclusion::in_vain(conn, &batch.network, &ours, batch.at).await?;
+    let (messages, duties) = (again.messages, again.duties);
+    let changes = Changes { new_messages, messages, learnt, places, lost, duties };
     let done = settle::follow(conn, &changes, batch.at).await?;
-    Ok(Recorded { affected: done.affected, new_messages: changes.new_messages.len() })
+    let new_messages = changes.new_messages.len();
+    Ok(Recorded { affected: done.affected, new_messages, alarms: Vec::new() })
 }
 
 fn check_hints(batch: &HintBatch) -> Result<()> {
@@ -266,5 +281,20 @@ pub(super) async fn unwind(
     let lost = facts::take_back_above(conn, network, to).await?;
     let changes = Changes { lost, ..Changes::default() };
     let done = settle::follow(conn, &changes, at).await?;
+    supply::unwind(conn, network, to, at).await?;
+    let alarm = |kind, message, detail: String| Alarm {
+        kind,
+        network: network.clone(),
+        message,
+        detail: detail.as_str().into(),
+        at,
+    };
+    // In the same transaction: an alarm that is lost with the process is no alarm.
+    let replaced = format!("final blocks above {to} were replaced");
+    look::raise(conn, &alarm(AlarmKind::FinalBlockReplaced, None, replaced)).await?;
+    for id in &done.signed {
+        let gone = format!("message {id} was signed for, and its block is gone");
+        look::raise(conn, &alarm(AlarmKind::SignedThenReorganised, Some(*id), gone)).await?;
+    }
     Ok(Unwound { taken_back: changes.lost.len(), affected: done.affected, signed: done.signed })
 }

@@ -180,12 +180,14 @@ pub(super) fn fact(row: &SqliteRow) -> Result<FactRecord> {
 
 /// The columns of [`duty`], of table `d`.
 pub(super) const DUTY: &str =
-    "d.id, d.message, d.kind, d.network, d.worker, d.detail, d.attempts, d.not_before";
+    "d.id, d.message, d.kind, d.part, d.network, d.worker, d.detail, d.attempts, d.not_before";
 
 pub(super) fn duty(row: &SqliteRow) -> Result<(DutyId, Duty)> {
     let duty = Duty {
         message: get_hash::<MessageId>(row, "message")?,
         kind: get_named(row, "kind")?,
+        part: u16::try_from(get_count(row, "part")?)
+            .map_err(|e| StoreError::unreadable("part", &e))?,
         network: get_parsed(row, "network")?,
         worker: get_text(row, "worker")?,
         state: get_json(row, "detail")?,

@@ -8,8 +8,14 @@ use sqlx::{
 use std::path::Path;
 
 /// Applied in order, each once; one that was released never changes.
-const MIGRATIONS: [(i64, &str, &str); 1] =
-    [(1, "initial", include_str!("../../migrations/0001_initial.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 6] = [
+    (1, "initial", include_str!("../../migrations/0001_initial.sql")),
+    (2, "steering", include_str!("../../migrations/0002_steering.sql")),
+    (3, "supply", include_str!("../../migrations/0003_supply.sql")),
+    (4, "gathering", include_str!("../../migrations/0004_gathering.sql")),
+    (5, "clearing", include_str!("../../migrations/0005_clearing.sql")),
+    (6, "escrows", include_str!("../../migrations/0006_escrows.sql")),
+];
 
 /// Brings the file to the newest layout.
 pub(super) async fn migrate(pool: &SqlitePool, path: &Path) -> Result<()> {

@@ -9,8 +9,9 @@ use super::{
 use crate::Result;
 use alloy_primitives::B256;
 use postrider_message::{
-    Certainty, Duty, DutyId, DutyKind, DutyState, Fact, FactRecord, HistoryEvent, MessageId,
-    MessageNonce, PayloadHash, Standing, TxHash, UnixMillis, duty, status,
+    Certainty, Detail, Duty, DutyId, DutyKind, DutyState, Fact, FactRecord, HistoryEvent,
+    MessageId, MessageNonce, PayloadHash, Reason, Standing, Steering, TxHash, UnixMillis, duty,
+    status,
 };
 use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -50,6 +51,8 @@ struct Known {
     proven: bool,
     gone: bool,
     sent_transaction: Option<TxHash>,
+    /// An operator holds it, and why.
+    held: Option<Detail>,
 }
 
 /// Settles and computes anew every message that `changes` concerns, and writes its history.
@@ -77,6 +80,8 @@ pub(super) async fn follow(
             known.values().flatten().map(|(_, r)| r.observation.transaction).collect();
         let ours = flight::ours(conn, &hashes).await?;
         let mut history = Vec::new();
+        let mut settled: Vec<(DutyId, Duty)> = Vec::new();
+        let mut stood = Vec::new();
         for message in messages {
             let names = |r: &FactRecord| r.subject.payload.is_none_or(|p| p == message.payload);
             let known = known.get(&message.place).map(Vec::as_slice).unwrap_or_default();
@@ -84,7 +89,7 @@ pub(super) async fn follow(
             let lost = lost.get(&message.place).map(Vec::as_slice).unwrap_or_default();
             let lost = lost.iter().copied().filter(|r| names(r)).collect::<Vec<_>>();
             let mut owed = duties.remove(&message.id).unwrap_or_default();
-            if lost.iter().any(|r| r.fact == Fact::Sent) && owed.iter().any(attested) {
+            if lost.iter().any(|r| r.fact == Fact::Sent) && attested(conn, &owed).await? {
                 done.signed.push(message.id);
             }
             let mut events = heard(&message, changes, &known, &lost);
@@ -93,22 +98,37 @@ pub(super) async fn follow(
             let moved = settle(&mut owed, &known, &ours, reopen);
             for (id, duty) in &owed {
                 if moved.contains(id) {
-                    duties::save(conn, *id, duty, at).await?;
+                    settled.push((*id, duty.clone()));
                 }
                 if moved.contains(id) || changes.duties.contains(id) {
                     events.push(HistoryEvent::Duty { kind: duty.kind, state: duty.state.clone() });
                 }
             }
-            stand(conn, &message, &known, &owed, &mut events, at).await?;
+            stood.extend(stand(&message, &known, &owed, &mut events));
             history.extend(events.into_iter().map(|event| (message.id, event)));
         }
+        duties::save_all(conn, settled.iter().map(|(id, duty)| (id, duty)), at).await?;
+        save(conn, &stood, at).await?;
         append(conn, &history, at).await?;
     }
     Ok(done)
 }
 
-fn attested((_, duty): &(DutyId, Duty)) -> bool {
-    duty.kind == DutyKind::Attest && matches!(duty.state, DutyState::Submitted(_) | DutyState::Done)
+/// Whether an attestation is out: done, or ever put into a transaction, whatever became of that.
+async fn attested(conn: &mut SqliteConnection, owed: &[(DutyId, Duty)]) -> Result<bool> {
+    for (id, duty) in owed.iter().filter(|(_, duty)| duty.kind == DutyKind::Attest) {
+        if duty.state == DutyState::Done {
+            return Ok(true);
+        }
+        let sent = sqlx::query("SELECT 1 AS one FROM submission_duties WHERE duty = ? LIMIT 1")
+            .bind(bytes(id.0))
+            .fetch_optional(&mut *conn)
+            .await?;
+        if sent.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// What was taken back and what was learnt, for the message's history.
@@ -154,22 +174,34 @@ fn settle(
         if let Some(state) = next.filter(|state| reopen || !state.is_open()) {
             duty.state = state;
             moved.insert(*id);
+        } else if duty::is_freed(duty, records) {
+            duty.state = DutyState::Waiting(Reason::AwaitingPlan);
+            duty.not_before = UnixMillis(0);
+            moved.insert(*id);
         }
     }
     moved
 }
 
-/// Computes the message's standing and stores what changed.
-async fn stand(
-    conn: &mut SqliteConnection,
+/// How a message stands now.
+struct Stood {
+    id: MessageId,
+    standing: Standing,
+    proven: bool,
+    gone: bool,
+    sent_transaction: Option<TxHash>,
+}
+
+/// Computes the message's standing; `None` if nothing about it changed.
+fn stand(
     known: &Known,
     records: &[FactRecord],
     owed: &[(DutyId, Duty)],
     events: &mut Vec<HistoryEvent>,
-    at: UnixMillis,
-) -> Result<()> {
+) -> Option<Stood> {
     let duties: Vec<Duty> = owed.iter().map(|(_, duty)| duty.clone()).collect();
-    let standing = status::standing(records, &duties);
+    let steering = Steering { lane_paused: false, held: known.held.clone() };
+    let standing = steering.standing(status::standing(records, &duties));
     let sent = records.iter().filter(|r| r.fact == Fact::Sent).max_by_key(|r| r.certainty);
     let proven = sent.is_some_and(|r| r.certainty == Certainty::Verified);
     let sent_transaction = sent.map(|r| r.observation.transaction);
@@ -184,26 +216,40 @@ async fn stand(
     }
     let same =
         (known.proven, known.gone, known.sent_transaction) == (proven, gone, sent_transaction);
-    if events.is_empty() && same {
-        return Ok(());
+    let id = known.id;
+    (!events.is_empty() || !same).then_some(Stood { id, standing, proven, gone, sent_transaction })
+}
+
+async fn save(conn: &mut SqliteConnection, stood: &[Stood], at: UnixMillis) -> Result<()> {
+    let rows = stood
+        .iter()
+        .map(|stood| Ok((stood, json(&stood.standing)?)))
+        .collect::<Result<Vec<_>>>()?;
+    for chunk in rows.chunks(CHUNK) {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "WITH new (id, status, standing, proven, gone, sent, at) AS (",
+        );
+        query.push_values(chunk, |mut values, (stood, standing)| {
+            values
+                .push_bind(bytes(stood.id.0))
+                .push_bind(stood.standing.status.as_str())
+                .push_bind(standing.as_str())
+                .push_bind(stood.proven)
+                .push_bind(stood.gone)
+                .push_bind(stood.sent_transaction.map(|hash| bytes(hash.0)))
+                .push_bind(millis(at));
+        });
+        query.push(
+            ") UPDATE messages SET status = new.status, standing = new.standing, \
+             proven = new.proven, gone = new.gone, sent_transaction = new.sent, \
+             updated_at = new.at FROM new WHERE messages.id = new.id",
+        );
+        query.build().persistent(false).execute(&mut *conn).await?;
     }
-    sqlx::query(
-        "UPDATE messages SET status = ?, standing = ?, proven = ?, gone = ?, \
-         sent_transaction = ?, updated_at = ? WHERE id = ?",
-    )
-    .bind(standing.status.as_str())
-    .bind(json(&standing)?)
-    .bind(proven)
-    .bind(gone)
-    .bind(sent_transaction.map(|hash| bytes(hash.0)))
-    .bind(millis(at))
-    .bind(bytes(known.id.0))
-    .execute(conn)
-    .await?;
     Ok(())
 }
 
-async fn append(
+pub(super) async fn append(
     conn: &mut SqliteConnection,
     history: &[(MessageId, HistoryEvent)],
     at: UnixMillis,
@@ -241,7 +287,8 @@ async fn messages_at(
 
 async fn load(conn: &mut SqliteConnection, ids: &[MessageId]) -> Result<Vec<Known>> {
     let mut query = QueryBuilder::<Sqlite>::new(
-        "SELECT id, lane, nonce, payload_hash, standing, proven, gone, sent_transaction \
+        "SELECT id, lane, nonce, payload_hash, standing, proven, gone, sent_transaction, \
+         (SELECT because FROM holds WHERE message = messages.id) AS held \
          FROM messages WHERE id IN (",
     );
     let mut list = query.separated(", ");
@@ -261,6 +308,7 @@ async fn load(conn: &mut SqliteConnection, ids: &[MessageId]) -> Result<Vec<Know
                 proven: r.try_get("proven")?,
                 gone: r.try_get("gone")?,
                 sent_transaction: row::get_optional_hash(r, "sent_transaction")?,
+                held: r.try_get::<Option<String>, _>("held")?.map(Detail::from),
             })
         })
         .collect()

@@ -2,13 +2,14 @@
 
 use super::{
     duties,
-    row::{self, be, bytes, get_hash, millis},
+    row::{self, CHUNK, be, bytes, get_hash, millis},
     settle::{self, Changes},
 };
-use crate::{NewTransaction, Result, StoreError, TransactionState};
-use postrider_message::{BlockRef, DutyId, DutyState, NetworkName, Reason, TxHash, UnixMillis};
-use sqlx::SqliteConnection;
-use std::collections::HashSet;
+use crate::{MAX_BATCH, NewTransaction, Result, StoreError, TransactionState};
+use alloy_primitives::B256;
+use postrider_message::{Duty, DutyId, DutyState, NetworkName, Reason, TxHash, UnixMillis};
+use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 struct Stored {
     network: NetworkName,
@@ -17,20 +18,28 @@ struct Stored {
     state: TransactionState,
 }
 
-async fn stored(conn: &mut SqliteConnection, hash: TxHash) -> Result<Option<Stored>> {
-    let row = sqlx::query("SELECT network, signer, nonce, state FROM transactions WHERE hash = ?")
-        .bind(bytes(hash.0))
-        .fetch_optional(conn)
-        .await?;
-    row.map(|r| {
-        Ok(Stored {
-            network: row::get_parsed(&r, "network")?,
-            signer: row::get_text(&r, "signer")?,
-            nonce: row::get_number(&r, "nonce")?,
-            state: row::get_named(&r, "state")?,
-        })
-    })
-    .transpose()
+async fn stored(conn: &mut SqliteConnection, hashes: &[TxHash]) -> Result<HashMap<TxHash, Stored>> {
+    let mut all = HashMap::with_capacity(hashes.len());
+    for chunk in hashes.chunks(CHUNK) {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "SELECT hash, network, signer, nonce, state FROM transactions WHERE hash IN (",
+        );
+        let mut list = query.separated(", ");
+        for hash in chunk {
+            list.push_bind(bytes(hash.0));
+        }
+        query.push(")");
+        for r in query.build().persistent(false).fetch_all(&mut *conn).await? {
+            let stored = Stored {
+                network: row::get_parsed(&r, "network")?,
+                signer: row::get_text(&r, "signer")?,
+                nonce: row::get_number(&r, "nonce")?,
+                state: row::get_named(&r, "state")?,
+            };
+            all.insert(get_hash(&r, "hash")?, stored);
+        }
+    }
+    Ok(all)
 }
 
 fn is_live(state: TransactionState) -> bool {
@@ -40,59 +49,115 @@ fn is_live(state: TransactionState) -> bool {
 
 pub(super) async fn record(
     conn: &mut SqliteConnection,
-    new: &NewTransaction,
+    all: &[NewTransaction],
     at: UnixMillis,
 ) -> Result<()> {
-    let taken = || StoreError::NonceTaken {
-        network: new.network.clone(),
-        signer: new.signer.clone(),
-        nonce: new.nonce,
-    };
-    match stored(conn, new.hash).await? {
-        Some(known) if is_live(known.state) => return Ok(()),
-        Some(_) => {
-            let why = format!("{} was recorded before and given up", new.hash);
-            return Err(StoreError::bad("a transaction", why));
-        }
-        None => {}
+    if all.len() > MAX_BATCH {
+        return Err(StoreError::bad("transactions", format!("more than {MAX_BATCH}")));
     }
-    if let Some(old) = new.replaces {
-        replace(conn, new, old, at).await?;
-    }
-    insert(conn, new, at).await.map_err(|error| match &error {
-        sqlx::Error::Database(e) if e.is_unique_violation() => taken(),
-        _ => error.into(),
-    })?;
-    let ids: Vec<DutyId> = new.duties.iter().copied().collect::<HashSet<_>>().into_iter().collect();
-    let mut owed = duties::by_ids(conn, &ids).await?;
-    if let Some(duty) = ids.iter().copied().find(|id| !owed.contains_key(id)) {
-        return Err(StoreError::UnknownDuty { duty });
-    }
-    join(conn, new, &ids, at).await?;
-
-    let submitted =
-        DutyState::Submitted(Reason::AwaitingInclusion { network: new.network.clone() });
+    let named: HashSet<DutyId> = all.iter().flat_map(|new| new.duties.iter().copied()).collect();
+    let mut owed = duties::by_ids(conn, &named.into_iter().collect::<Vec<_>>()).await?;
     let mut changes = Changes::default();
-    for (id, duty) in owed.iter_mut().filter(|(_, duty)| duty.state.is_open()) {
-        duty.attempts = duty.attempts.saturating_add(1);
-        if duty.state != submitted {
-            duty.state = submitted.clone();
+    let fresh = fresh(conn, all, at).await?;
+    insert(conn, &fresh.inserted, at).await?;
+    let recorded: Vec<&NewTransaction> = fresh.inserted.into_iter().chain(fresh.revived).collect();
+    for new in &recorded {
+        submit(&mut owed, new, &mut changes)?;
+    }
+    join(conn, &recorded, at).await?;
+    let moved = owed.iter().filter(|(id, _)| changes.duties.contains(*id));
+    duties::save_all(conn, moved, at).await?;
+    settle::follow(conn, &changes, at).await?;
+    Ok(())
+}
+
+/// Those to be recorded among transactions that may be there already.
+#[derive(Default)]
+struct Fresh<'a> {
+    /// They are not there.
+    inserted: Vec<&'a NewTransaction>,
+    /// The same bytes, signed again after they were given up: they go again.
+    revived: Vec<&'a NewTransaction>,
+}
+
+async fn fresh<'a>(
+    conn: &mut SqliteConnection,
+    all: &'a [NewTransaction],
+    at: UnixMillis,
+) -> Result<Fresh<'a>> {
+    let hashes = all.iter().flat_map(|new| std::iter::once(new.hash).chain(new.replaces));
+    let known = stored(conn, &hashes.collect::<Vec<_>>()).await?;
+    let mut fresh = Fresh::default();
+    let mut named = HashSet::new();
+    for new in all.iter().filter(|new| named.insert(new.hash)) {
+        match known.get(&new.hash) {
+            Some(known) if is_live(known.state) => {}
+            Some(_) => {
+                revive(conn, new, at).await?;
+                fresh.revived.push(new);
+            }
+            None => {
+                if let Some(old) = new.replaces {
+                    replace(conn, new, (old, known.get(&old)), at).await?;
+                }
+                fresh.inserted.push(new);
+            }
+        }
+    }
+    Ok(fresh)
+}
+
+async fn revive(conn: &mut SqliteConnection, new: &NewTransaction, at: UnixMillis) -> Result<()> {
+    sqlx::query(
+        "UPDATE transactions SET state = 'recorded', note = NULL, recorded_at = ?1, \
+         updated_at = ?1 WHERE hash = ?2",
+    )
+    .bind(millis(at))
+    .bind(bytes(new.hash.0))
+    .execute(conn)
+    .await
+    .map_err(|error| taken(error, new))?;
+    Ok(())
+}
+
+fn is_taken(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(e) if e.is_unique_violation())
+}
+
+fn taken(error: sqlx::Error, new: &NewTransaction) -> StoreError {
+    if !is_taken(&error) {
+        return error.into();
+    }
+    let NewTransaction { network, signer, nonce, .. } = new;
+    StoreError::NonceTaken { network: network.clone(), signer: signer.clone(), nonce: *nonce }
+}
+
+/// The open duties of a transaction that is now on disk are submitted.
+fn submit(
+    owed: &mut HashMap<DutyId, Duty>,
+    new: &NewTransaction,
+    changes: &mut Changes,
+) -> Result<()> {
+    let inclusion = Reason::AwaitingInclusion { network: new.network.clone() };
+    for id in &new.duties {
+        let duty = owed.get_mut(id).ok_or(StoreError::UnknownDuty { duty: *id })?;
+        if duty.state.is_open() {
+            duty.attempts = duty.attempts.saturating_add(1);
+            duty.state = DutyState::Submitted(inclusion.clone());
             changes.duties.insert(*id);
             changes.messages.insert(duty.message);
         }
-        duties::save(conn, *id, duty, at).await?;
     }
-    settle::follow(conn, &changes, at).await?;
     Ok(())
 }
 
 async fn replace(
     conn: &mut SqliteConnection,
     new: &NewTransaction,
-    old: TxHash,
+    (old, known): (TxHash, Option<&Stored>),
     at: UnixMillis,
 ) -> Result<()> {
-    let known = stored(conn, old).await?.ok_or(StoreError::UnknownTransaction { hash: old })?;
+    let known = known.ok_or(StoreError::UnknownTransaction { hash: old })?;
     if (&known.network, &known.signer, known.nonce) != (&new.network, &new.signer, new.nonce) {
         let why = format!("{old}, which it replaces, has another account or nonce");
         return Err(StoreError::bad("a transaction", why));
@@ -114,127 +179,89 @@ async fn replace(
 
 async fn insert(
     conn: &mut SqliteConnection,
-    new: &NewTransaction,
+    all: &[&NewTransaction],
+    at: UnixMillis,
+) -> Result<()> {
+    for chunk in all.chunks(CHUNK) {
+        let Err(error) = insert_chunk(conn, chunk, at).await else { continue };
+        if !is_taken(&error) {
+            return Err(error.into());
+        }
+        // Whose nonce it is, the statement does not tell.
+        for new in chunk {
+            insert_chunk(conn, &[*new], at).await.map_err(|error| taken(error, new))?;
+        }
+    }
+    Ok(())
+}
+
+async fn insert_chunk(
+    conn: &mut SqliteConnection,
+    chunk: &[&NewTransaction],
     at: UnixMillis,
 ) -> sqlx::Result<()> {
-    let fees = format!(r#"{{"max_fee":"{}","tip":"{}"}}"#, new.fees.max_fee, new.fees.tip);
-    sqlx::query(
+    let mut query = QueryBuilder::<Sqlite>::new(
         "INSERT INTO transactions (hash, network, signer, nonce, raw, fees, state, recorded_at, \
-         updated_at) VALUES (?, ?, ?, ?, ?, ?, 'recorded', ?, ?)",
-    )
-    .bind(bytes(new.hash.0))
-    .bind(new.network.as_str())
-    .bind(new.signer.as_str())
-    .bind(be(new.nonce))
-    .bind(new.raw.as_slice())
-    .bind(fees)
-    .bind(millis(at))
-    .bind(millis(at))
-    .execute(conn)
-    .await?;
-    Ok(())
+         updated_at) ",
+    );
+    query.push_values(chunk, |mut values, new| {
+        let fees = format!(r#"{{"max_fee":"{}","tip":"{}"}}"#, new.fees.max_fee, new.fees.tip);
+        values
+            .push_bind(bytes(new.hash.0))
+            .push_bind(new.network.to_string())
+            .push_bind(new.signer.as_str())
+            .push_bind(be(new.nonce))
+            .push_bind(new.raw.as_slice())
+            .push_bind(fees)
+            .push("'recorded'")
+            .push_bind(millis(at))
+            .push_bind(millis(at));
+    });
+    query.build().persistent(false).execute(conn).await.map(|_| ())
 }
 
-/// Stores the submission and joins it to the transaction and the duties.
-async fn join(
-    conn: &mut SqliteConnection,
-    new: &NewTransaction,
-    duties: &[DutyId],
-    at: UnixMillis,
-) -> Result<()> {
-    let call = &new.submission;
-    sqlx::query(
-        "INSERT INTO submissions (id, network, target, data, value, gas_limit, purpose, \
-         recorded_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING",
-    )
-    .bind(bytes(call.id))
-    .bind(new.network.as_str())
-    .bind(call.to.as_str())
-    .bind(call.data.to_vec())
-    .bind(call.value.to_be_bytes::<32>().to_vec())
-    .bind(be(call.gas_limit))
-    .bind(call.purpose.as_str())
-    .bind(millis(at))
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query("INSERT INTO transaction_submissions (transaction_hash, submission) VALUES (?, ?)")
-        .bind(bytes(new.hash.0))
-        .bind(bytes(call.id))
-        .execute(&mut *conn)
-        .await?;
-    for duty in duties {
-        sqlx::query(
-            "INSERT INTO submission_duties (submission, duty) VALUES (?, ?) \
-             ON CONFLICT (submission, duty) DO NOTHING",
-        )
-        .bind(bytes(call.id))
-        .bind(bytes(duty.0))
-        .execute(&mut *conn)
-        .await?;
+/// Stores the submissions and joins them to the transactions and the duties.
+async fn join(conn: &mut SqliteConnection, all: &[&NewTransaction], at: UnixMillis) -> Result<()> {
+    for chunk in all.chunks(CHUNK) {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "INSERT INTO submissions (id, network, target, data, value, gas_limit, purpose, \
+             recorded_at) ",
+        );
+        query.push_values(chunk, |mut values, new| {
+            let call = &new.submission;
+            values
+                .push_bind(bytes(call.id))
+                .push_bind(new.network.to_string())
+                .push_bind(call.to.as_str())
+                .push_bind(call.data.to_vec())
+                .push_bind(call.value.to_be_bytes::<32>().to_vec())
+                .push_bind(be(call.gas_limit))
+                .push_bind(call.purpose.as_str())
+                .push_bind(millis(at));
+        });
+        query.push(" ON CONFLICT (id) DO NOTHING");
+        query.build().persistent(false).execute(&mut *conn).await?;
+        let submissions = chunk.iter().map(|new| (new.hash.0, new.submission.id)).collect();
+        let into = "transaction_submissions (transaction_hash, submission)";
+        pairs(conn, into, submissions).await?;
+    }
+    let call = |new: &NewTransaction| new.submission.id;
+    let duties = all.iter().flat_map(|new| new.duties.iter().map(|duty| (call(new), duty.0)));
+    pairs(conn, "submission_duties (submission, duty)", duties.collect()).await
+}
+
+/// Stores pairs of ids, each once.
+async fn pairs(conn: &mut SqliteConnection, into: &str, all: BTreeSet<(B256, B256)>) -> Result<()> {
+    let all: Vec<_> = all.into_iter().collect();
+    for chunk in all.chunks(CHUNK) {
+        let mut query = QueryBuilder::<Sqlite>::new(format!("INSERT INTO {into} "));
+        query.push_values(chunk, |mut values, (one, other)| {
+            values.push_bind(bytes(*one)).push_bind(bytes(*other));
+        });
+        query.push(" ON CONFLICT DO NOTHING");
+        query.build().persistent(false).execute(&mut *conn).await?;
     }
     Ok(())
-}
-
-pub(super) async fn included(
-    conn: &mut SqliteConnection,
-    hash: TxHash,
-    block: BlockRef,
-    success: bool,
-    at: UnixMillis,
-) -> Result<()> {
-    let known = stored(conn, hash).await?.ok_or(StoreError::UnknownTransaction { hash })?;
-    if known.state == TransactionState::Final {
-        return Ok(());
-    }
-    sqlx::query(
-        "UPDATE transactions SET state = 'replaced', included_height = NULL, \
-         included_hash = NULL, success = NULL, updated_at = ? \
-         WHERE network = ? AND signer = ? AND nonce = ? AND hash <> ? \
-         AND state IN ('recorded', 'included')",
-    )
-    .bind(millis(at))
-    .bind(known.network.as_str())
-    .bind(known.signer.as_str())
-    .bind(be(known.nonce))
-    .bind(bytes(hash.0))
-    .execute(&mut *conn)
-    .await?;
-    let updated = sqlx::query(
-        "UPDATE transactions SET state = 'included', included_height = ?, included_hash = ?, \
-         success = ?, updated_at = ? WHERE hash = ?",
-    )
-    .bind(be(block.height.0))
-    .bind(bytes(block.hash.0))
-    .bind(success)
-    .bind(millis(at))
-    .bind(bytes(hash.0))
-    .execute(conn)
-    .await;
-    match updated {
-        Ok(_) => Ok(()),
-        Err(sqlx::Error::Database(e)) if e.is_unique_violation() => Err(StoreError::NonceTaken {
-            network: known.network,
-            signer: known.signer,
-            nonce: known.nonce,
-        }),
-        Err(error) => Err(error.into()),
-    }
-}
-
-pub(super) async fn finalise(
-    conn: &mut SqliteConnection,
-    hash: TxHash,
-    at: UnixMillis,
-) -> Result<()> {
-    let done = sqlx::query(
-        "UPDATE transactions SET state = 'final', updated_at = ? \
-         WHERE hash = ? AND state IN ('included', 'final')",
-    )
-    .bind(millis(at))
-    .bind(bytes(hash.0))
-    .execute(conn)
-    .await?;
-    if done.rows_affected() == 0 { Err(StoreError::UnknownTransaction { hash }) } else { Ok(()) }
 }
 
 pub(super) async fn dropped(
@@ -274,7 +301,7 @@ pub(super) async fn dropped(
     let mut changes = Changes::default();
     for (id, mut duty) in duties::by_ids(conn, &ids).await? {
         duty.state = DutyState::Waiting(Reason::AwaitingPlan);
-        duties::save(conn, id, &duty, at).await?;
+        duties::save_all(conn, [(&id, &duty)], at).await?;
         changes.duties.insert(id);
         changes.messages.insert(duty.message);
     }

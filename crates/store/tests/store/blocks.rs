@@ -154,7 +154,11 @@ async fn r9_going_back_takes_back_and_names_what_was_signed() {
     world.store.record_blocks(sending(1, std::slice::from_ref(&kept))).await.unwrap();
     world.store.record_blocks(sending(2, &[one.clone(), two.clone()])).await.unwrap();
     let attest = duty(&one, DutyKind::Attest).id();
-    world.store.record_transaction(transaction(1, 0, vec![attest]), UnixMillis(3)).await.unwrap();
+    world
+        .store
+        .record_transactions(vec![transaction(1, 0, vec![attest])], UnixMillis(3))
+        .await
+        .unwrap();
 
     let unwound = world.store.unwind(&network("alpha"), Height(1), UnixMillis(4)).await.unwrap();
     assert_eq!(unwound.taken_back, 2);
@@ -169,8 +173,8 @@ async fn r9_going_back_takes_back_and_names_what_was_signed() {
     assert!(signed.history.iter().any(|e| matches!(e.event, HistoryEvent::TakenBack { .. })));
     assert!(world.detail(&two).await.row.gone);
     assert!(!world.detail(&kept).await.row.gone);
-    let open = world.store.open_duties(&network("beta"), UnixMillis(9), 100).await.unwrap();
-    assert!(open.iter().all(|o| o.message == kept) && open.len() == 2);
+    let open = world.store.open_messages(&network("beta"), UnixMillis(9), None, 100).await.unwrap();
+    assert!(open.iter().all(|o| o.message == kept) && open.len() == 1);
 
     // The same messages in another block at the same height.
     let mut again = sending(2, std::slice::from_ref(&two));
@@ -203,14 +207,18 @@ async fn a_thousand_messages_are_one_batch() {
     let messages: Vec<_> = (1..=1_000).map(message).collect();
     let recorded = world.store.record_blocks(sending(1, &messages)).await.unwrap();
     assert_eq!((recorded.new_messages, recorded.affected.len()), (1_000, 1_000));
-    let open = world.store.open_duties(&network("beta"), UnixMillis(9), 1_000).await.unwrap();
+    let open =
+        world.store.open_messages(&network("beta"), UnixMillis(9), None, 1_000).await.unwrap();
     assert_eq!(open.len(), 1_000);
     assert!(open.windows(2).all(|w| w[0].message.nonce <= w[1].message.nonce));
     let executed = messages.iter().map(|m| fact(m, Fact::Executed, "beta", 1)).collect();
     let end = BlockBatch { facts: executed, ..batch("beta", 0, 1) };
     world.store.record_blocks(end).await.unwrap();
     assert_eq!(world.store.counts().await.unwrap(), [(MessageStatus::Settled, 1_000)]);
-    assert_eq!(world.store.open_duties(&network("beta"), UnixMillis(9), 10).await.unwrap(), []);
+    assert_eq!(
+        world.store.open_messages(&network("beta"), UnixMillis(9), None, 10).await.unwrap(),
+        []
+    );
 }
 
 #[tokio::test]

@@ -12,7 +12,11 @@ async fn facts_settle_duties_by_who_did_it() {
     let (one, two) = (message(1), message(2));
     world.store.record_blocks(sending(1, &[one.clone(), two.clone()])).await.unwrap();
     let commit = duty(&one, DutyKind::Commit).id();
-    world.store.record_transaction(transaction(55, 0, vec![commit]), UnixMillis(2)).await.unwrap();
+    world
+        .store
+        .record_transactions(vec![transaction(55, 0, vec![commit])], UnixMillis(2))
+        .await
+        .unwrap();
     let mut ours = fact(&one, Fact::Committed, "beta", 1);
     ours.observation.transaction = tx(55);
     let facts = vec![
@@ -59,8 +63,10 @@ async fn a_move_is_compared_first_and_repeating_it_writes_nothing() {
     let tried = world.detail(&one).await;
     assert_eq!((tried.duties[0].attempts, tried.duties[0].not_before), (1, UnixMillis(100)));
     assert_eq!(tried.history, moved.history);
-    let open = world.store.open_duties(&network("beta"), UnixMillis(99), 10).await.unwrap();
-    assert_eq!(open.iter().map(|o| o.duty.kind).collect::<Vec<_>>(), [DutyKind::Commit]);
+    let open = world.store.open_messages(&network("beta"), UnixMillis(99), None, 10).await.unwrap();
+    let kinds: Vec<_> = open[0].duties.iter().map(|d| d.kind).collect();
+    assert_eq!(kinds, [DutyKind::Attest, DutyKind::Commit]);
+    assert_eq!(open[0].duties[0].not_before, UnixMillis(100));
 }
 
 #[tokio::test]
@@ -85,13 +91,15 @@ async fn r6_a_full_lane_does_not_hide_the_others() {
     let mut messages: Vec<_> = (1..=50).map(|n| message_on("busy", n)).collect();
     messages.push(message_on("quiet", 1));
     world.store.record_blocks(sending(1, &messages)).await.unwrap();
-    let open = world.store.open_duties(&network("beta"), UnixMillis(9), 10).await.unwrap();
+    let open = world.store.open_messages(&network("beta"), UnixMillis(9), None, 10).await.unwrap();
     assert_eq!(open.len(), 10);
     let quiet = open.iter().filter(|o| o.message.lane == lane("quiet")).count();
-    assert_eq!(quiet, 2);
-    let order: Vec<_> =
-        open.iter().map(|o| (o.message.lane.id(), o.message.nonce, o.duty.kind)).collect();
+    assert_eq!(quiet, 1);
+    let order: Vec<_> = open.iter().map(|o| (o.message.lane.id(), o.message.nonce)).collect();
     assert!(order.is_sorted());
-    assert!(open.iter().all(|o| o.facts.len() == 1));
-    assert_eq!(world.store.open_duties(&network("alpha"), UnixMillis(9), 10).await.unwrap(), []);
+    assert!(open.iter().all(|o| o.facts.len() == 1 && o.duties.len() == 2));
+    assert_eq!(
+        world.store.open_messages(&network("alpha"), UnixMillis(9), None, 10).await.unwrap(),
+        []
+    );
 }

@@ -41,7 +41,10 @@ async fn r1_a_hint_opens_no_duty_and_ends_none() {
     world.store.record_hints(sent_hint(&one, 5)).await.unwrap();
     let owed = BlockBatch { duties: vec![duty(&one, DutyKind::Attest)], ..batch("beta", 0, 1) };
     world.store.record_blocks(owed).await.unwrap();
-    assert_eq!(world.store.open_duties(&network("beta"), UnixMillis(9), 10).await.unwrap(), []);
+    assert_eq!(
+        world.store.open_messages(&network("beta"), UnixMillis(9), None, 10).await.unwrap(),
+        []
+    );
     let attested = hinted(fact(&one, attested(OURS), "beta", 2));
     world.store.record_hints(hints("beta", (2, 2), vec![attested])).await.unwrap();
     assert!(world.detail(&one).await.duties[0].state.is_open());

@@ -50,11 +50,14 @@ async fn filters_counts_and_lanes_agree() {
     }
     let expected = [(MessageStatus::Verified, 2), (MessageStatus::Settled, 1)];
     assert_eq!(world.store.counts().await.unwrap(), expected);
-    let lanes = world.store.lanes().await.unwrap();
-    assert_eq!(lanes.len(), 2);
+    let LaneList { lanes, more } = world.store.lanes(10).await.unwrap();
+    assert_eq!((lanes.len(), more), (2, 0));
     assert_eq!(lanes[0].lane, one.lane);
     assert_eq!(lanes[0].counts, [(MessageStatus::Verified, 1), (MessageStatus::Settled, 1)]);
-    assert_eq!(lanes[0].oldest_open, Some(UnixMillis(1)));
+    let oldest = Oldest { message: two.id(), learnt_at: UnixMillis(1) };
+    assert_eq!((lanes[0].backlog, lanes[0].oldest), (1, Some(oldest)));
+    let first = world.store.lanes(1).await.unwrap();
+    assert_eq!((first.lanes.len(), first.more), (1, 1));
 }
 
 #[tokio::test]
@@ -85,7 +88,11 @@ async fn all_about_a_message_becomes_json() {
     let one = message(1);
     world.store.record_blocks(sending(1, std::slice::from_ref(&one))).await.unwrap();
     let attest = duty(&one, DutyKind::Attest).id();
-    world.store.record_transaction(transaction(1, 0, vec![attest]), UnixMillis(2)).await.unwrap();
+    world
+        .store
+        .record_transactions(vec![transaction(1, 0, vec![attest])], UnixMillis(2))
+        .await
+        .unwrap();
     let detail = world.detail(&one).await;
     let kinds: Vec<_> = detail.history.iter().map(|e| std::mem::discriminant(&e.event)).collect();
     assert_eq!(kinds.len(), 6, "learnt, two duties, standing; duty, standing: {kinds:?}");

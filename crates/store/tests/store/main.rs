@@ -3,8 +3,12 @@
 
 mod blocks;
 mod duties;
+mod escrows;
 mod file;
+mod gather;
 mod hints;
 mod look;
+mod steering;
+mod supply;
 mod transactions;
 mod world;

@@ -112,6 +112,7 @@ pub(crate) fn duty(about: &Message, kind: DutyKind) -> Duty {
     Duty {
         message: about.id(),
         kind,
+        part: 0,
         network: about.lane.destination.network.clone(),
         worker: OURS.into(),
         state: DutyState::Waiting(Reason::AwaitingPlan),
@@ -129,6 +130,9 @@ pub(crate) fn batch(on: &str, from: u64, to: u64) -> BlockBatch {
         messages: vec![],
         facts: vec![],
         duties: vec![],
+        movements: vec![],
+        tokens: B256::ZERO,
+        tip_time: None,
         at: UnixMillis(to),
     }
 }
@@ -156,6 +160,7 @@ pub(crate) fn hints(on: &str, heights: (u64, u64), facts: Vec<FactRecord>) -> Hi
         heights: Height(heights.0)..=Height(heights.1),
         messages: vec![],
         facts,
+        transactions: vec![],
         at: UnixMillis(1),
     }
 }

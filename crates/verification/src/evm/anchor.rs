@@ -2,10 +2,11 @@
 
 use crate::{
     quorum::{Agreement, Answer, QuorumPolicy, Shortfall, agree},
-    verdict::Basis,
+    verdict::{Basis, Support},
 };
 use alloy_consensus::Header;
 use alloy_primitives::{Address, B256, BloomInput};
+use alloy_rlp::{Decodable, Encodable};
 use postrider_message::{BlockHash, BlockRef, Confirmations, Height, NetworkName, UpstreamName};
 
 /// A header as an upstream gave it, with the hash it claims for it.
@@ -18,11 +19,20 @@ pub struct ClaimedHeader {
 }
 
 impl ClaimedHeader {
-    /// Whether the header hashes to what was claimed. Never rely on the claim itself.
+    /// Whether the header hashes to what was claimed, and is the only one that does. Never rely on
+    /// the claim itself.
     #[must_use]
     pub fn is_consistent(&self) -> bool {
-        self.header.hash_slow() == self.hash
+        self.header.hash_slow() == self.hash && is_the_one_of_its_hash(&self.header)
     }
+}
+
+/// Headers grow by optional fields at their end. With one left out before others, the same bytes,
+/// and so the same hash, would also be a header with the others in other fields.
+fn is_the_one_of_its_hash(header: &Header) -> bool {
+    let mut bytes = Vec::new();
+    header.encode(&mut bytes);
+    Header::decode(&mut bytes.as_slice()).is_ok_and(|read| read == *header)
 }
 
 /// A block known to be on the chain: a quorum agreed on its hash, or it is an ancestor of such a
@@ -57,6 +67,12 @@ pub enum ChainBreak {
         expected: B256,
         /// The hash of the header that was given.
         found: B256,
+    },
+    /// Its bytes, which give the hash, are those of another header.
+    #[error("the header of height {height} leaves out a field before others")]
+    Form {
+        /// The height.
+        height: Height,
     },
     /// The block has no parent.
     #[error("the first block has no parent")]
@@ -139,8 +155,7 @@ impl AnchoredBlock {
             network: self.network.clone(),
             block: self.block,
             depth: Confirmations(self.head.0.saturating_sub(self.block.height.0)),
-            agreeing: self.agreeing,
-            configured: self.configured,
+            support: Support::Operators { agreeing: self.agreeing, configured: self.configured },
         }
     }
 
@@ -160,6 +175,9 @@ impl AnchoredBlock {
                 expected: self.header.parent_hash,
                 found,
             });
+        }
+        if !is_the_one_of_its_hash(&header) {
+            return Err(ChainBreak::Form { height: expected });
         }
         Ok(Self {
             header,
@@ -221,6 +239,23 @@ pub(crate) mod tests {
     ) -> Result<(AnchoredBlock, Vec<UpstreamName>), Shortfall> {
         let network = "ethereum".parse().unwrap();
         anchor(&policy(), &network, Height(height), Height(height), answers(headers))
+    }
+
+    /// Found by fuzzing: what was the base fee is given as the gas of blobs.
+    #[test]
+    fn r1_h_another_header_of_the_same_hash_is_none() {
+        let good = Header { base_fee_per_gas: Some(7), ..header(5, B256::repeat_byte(1)) };
+        let twin = Header { base_fee_per_gas: None, blob_gas_used: Some(7), ..good.clone() };
+        assert_eq!(good.hash_slow(), twin.hash_slow());
+        assert!(claimed(&good).is_consistent() && !claimed(&twin).is_consistent());
+        let twins = [Some(claimed(&twin)), Some(claimed(&good)), Some(claimed(&good))];
+        let (block, dissenters) = try_anchor(5, twins).unwrap();
+        assert_eq!(block.header(), &good);
+        assert_eq!(dissenters, ["a".parse().unwrap()]);
+        let child = anchored(&header(6, good.hash_slow()), 6);
+        let broken = child.parent(twin);
+        assert_eq!(broken, Err(ChainBreak::Form { height: Height(5) }));
+        assert!(child.parent(good).is_ok());
     }
 
     #[test]

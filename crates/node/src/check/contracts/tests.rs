@@ -21,6 +21,8 @@ fn deployment() -> Deployment {
         receive_libraries: vec![RECEIVE],
         dvn: Some(DVN),
         executor: Some(EXECUTOR),
+        batch: None,
+        tokens: vec![],
     }
 }
 
@@ -42,15 +44,27 @@ fn good(question: &Question) -> CallOutcome {
 
 /// The findings where the chain answers `answer`, and `absent` hold no code.
 fn findings(absent: &[Address], answer: impl Fn(&Question) -> CallOutcome) -> Vec<Finding> {
+    findings_with(absent, &[], answer)
+}
+
+/// The same with these peers.
+fn findings_with(
+    absent: &[Address],
+    peers: &[DvnPeer],
+    answer: impl Fn(&Question) -> CallOutcome,
+) -> Vec<Finding> {
+    let all = Deployments::default();
     let (name, key, deployment) = ("alpha".parse().unwrap(), "dvn".parse().unwrap(), deployment());
     let ours = Ours {
         name: &name,
         deployment: &deployment,
+        all: &all,
         attests: true,
         executes: true,
-        account: Some(PAYER),
+        accounts: vec![PAYER],
         keys: 1,
         signers: vec![(&key, KEY)],
+        peers,
     };
     let questions = ours.questions();
     let at = BlockRef { height: Height(1), hash: BlockHash([1; 32].into()) };
@@ -149,4 +163,44 @@ fn what_is_not_there_is_not_asked_about() {
     let all = [ENDPOINT, SEND, RECEIVE, DVN, EXECUTOR];
     let silent = |_: &Question| CallOutcome::Returned(Bytes::new());
     assert_eq!(findings(&all, silent), []);
+}
+
+/// Class (m): who signs with this node is compared with the contract's own list and quorum.
+#[test]
+fn r5_m_peers_are_compared_with_the_contracts_signers() {
+    let peer = |name: &str, byte| DvnPeer {
+        name: name.parse().unwrap(),
+        signer: Address::repeat_byte(byte),
+    };
+    let (bern, genf) = (peer("bern", 0xb1), peer("genf", 0xc1));
+    let quorum = |quorum: u64| {
+        move |question: &Question| match question {
+            Question::Quorum(_) => words(&[quorum]),
+            _ => good(question),
+        }
+    };
+    let found = |peers: &[DvnPeer], of| {
+        let found = findings_with(&[], peers, quorum(of));
+        found.into_iter().map(|f| (f.severity, f.what)).collect::<Vec<_>>()
+    };
+    let one = std::slice::from_ref(&bern);
+    let both = [bern.clone(), genf];
+    assert_eq!(found(&both, 2), []);
+    let [(severity, what)] = &found(one, 2)[..] else { panic!() };
+    assert_eq!(*severity, Severity::Note, "{what}");
+    let [(severity, what)] = &found(one, 1)[..] else { panic!() };
+    assert_eq!(*severity, Severity::Warning, "{what}");
+    let [(severity, what)] = &found(one, 3)[..] else { panic!() };
+    assert_eq!(*severity, Severity::Error);
+    assert!(what.contains("needs 3 signatures") && what.contains("and 1 peers"), "{what}");
+
+    let unknown = findings_with(&[], &both, |question| match question {
+        Question::Signer(_, signer) if *signer == bern.signer => words(&[0]),
+        Question::Quorum(_) => words(&[2]),
+        _ => good(question),
+    });
+    let [finding] = &unknown[..] else { panic!("{unknown:?}") };
+    assert_eq!(finding.severity, Severity::Error);
+    assert_eq!(finding.place, "layerzero.alpha.dvn.peers.bern");
+    assert!(finding.what.contains("not a signer"), "{}", finding.what);
 }

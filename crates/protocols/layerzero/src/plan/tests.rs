@@ -1,32 +1,41 @@
 use super::*;
 use crate::{
-    contracts::{self, EndpointV2},
+    batch::BatchDelivery,
+    contracts::{self, EndpointV2, ReceiveUln302, UlnConfig},
+    decode::text,
     deployment::Deployments,
+    dvn::Vid,
+    view::Asked,
     wire::{Address32, Eid, OptionsBuilder, PacketNonce},
 };
-use alloy_primitives::U256;
-use alloy_sol_types::SolValue;
+use alloy_primitives::{U256, keccak256};
+use alloy_sol_types::{SolCall, SolError, SolValue};
+use postrider_evm::{CallOutcome, Sequence, Simulated};
 use postrider_message::{
-    BlockHash, BlockRef, Certainty, Height, MessageId, NetworkName, Observation, Payload as Body,
-    Subject, TxHash, UnixMillis,
+    BlockHash, BlockRef, Certainty, Height, MessageNonce, NetworkName, Observation,
+    Payload as Body, Subject, TxHash,
 };
-use postrider_verification::{Answer, QuorumPolicy, quorum::read};
+use postrider_verification::{Answer, QuorumPolicy, Reading, quorum::read};
 use std::collections::BTreeMap;
 
 const DVN: Address = Address::repeat_byte(0xd1);
 const OTHER_DVN: Address = Address::repeat_byte(0xd2);
 const LIBRARY: Address = Address::repeat_byte(0x1b);
 const OAPP: Address = Address::repeat_byte(0xa0);
+const ENDPOINT: Address = Address::repeat_byte(0xee);
+const COMPOSER: Address = Address::repeat_byte(0xc0);
 const NONCE: u64 = 5;
 
 fn deployment(eid: u32) -> Deployment {
     Deployment {
         eid: Eid(eid),
-        endpoint: Address::repeat_byte(0xee),
+        endpoint: ENDPOINT,
         send_libraries: vec![],
         receive_libraries: vec![LIBRARY],
         dvn: Some(DVN),
         executor: Some(Address::repeat_byte(0xec)),
+        batch: None,
+        tokens: vec![],
     }
 }
 
@@ -35,13 +44,17 @@ fn name(text: &str) -> NetworkName {
 }
 
 fn message(options: Bytes) -> Message {
+    message_at(NONCE, options)
+}
+
+fn message_at(nonce: u64, options: Bytes) -> Message {
     let deployments = Deployments::new(BTreeMap::from([
         (name("alpha"), deployment(30_901)),
         (name("beta"), deployment(30_902)),
     ]))
     .unwrap();
     let header = PacketHeader {
-        nonce: PacketNonce::new(NONCE).unwrap(),
+        nonce: PacketNonce::new(nonce).unwrap(),
         src_eid: Eid(30_901),
         sender: Address32::from(OAPP),
         dst_eid: Eid(30_902),
@@ -51,7 +64,7 @@ fn message(options: Bytes) -> Message {
     bytes.extend_from_slice(b"hello");
     Message {
         lane: deployments.lane(&header).unwrap(),
-        nonce: MessageNonce(NONCE),
+        nonce: MessageNonce(nonce),
         payload: Body::Known {
             bytes: bytes.into(),
             hash: postrider_message::PayloadHash(header.payload_hash(b"hello").0),
@@ -66,8 +79,9 @@ struct Chain {
     library: Address,
     config: UlnConfig,
     lazy: u64,
-    inbound: u64,
     next: u64,
+    composed: B256,
+    compose: Result<(), Vec<u8>>,
     committed: B256,
     attested: Option<u64>,
     commit: Result<(), Vec<u8>>,
@@ -88,8 +102,9 @@ impl Default for Chain {
                 optionalDVNs: vec![],
             },
             lazy: 4,
-            inbound: 4,
             next: 0,
+            composed: B256::ZERO,
+            compose: Ok(()),
             committed: B256::ZERO,
             attested: None,
             commit: Ok(()),
@@ -100,7 +115,8 @@ impl Default for Chain {
 }
 
 impl Chain {
-    fn answer(&self, question: &Question) -> CallOutcome {
+    /// The answer to a call, told by its selector as a chain does.
+    fn answer(&self, call: &EthCall) -> CallOutcome {
         let outcome = |result: &Result<(), Vec<u8>>| match result {
             Ok(()) => CallOutcome::Returned(Bytes::new()),
             Err(data) => CallOutcome::Reverted(data.clone().into()),
@@ -108,23 +124,51 @@ impl Chain {
         if self.silent {
             return CallOutcome::Returned(Bytes::new());
         }
-        CallOutcome::Returned(Bytes::from(match question {
-            Question::ReceiveLibrary(_) => (self.library, true).abi_encode_params(),
-            Question::Config(..) => self.config.abi_encode(),
-            Question::LazyNonce(_) => self.lazy.abi_encode(),
-            Question::InboundNonce(_) => self.inbound.abi_encode(),
-            Question::NextNonce(_) => self.next.abi_encode(),
-            Question::Committed(..) => self.committed.abi_encode(),
-            Question::Attested(..) => {
+        let selector: [u8; 4] = call.data[..4].try_into().unwrap();
+        CallOutcome::Returned(Bytes::from(match selector {
+            EndpointV2::getReceiveLibraryCall::SELECTOR => (self.library, true).abi_encode_params(),
+            ReceiveUln302::getUlnConfigCall::SELECTOR => self.config.abi_encode(),
+            EndpointV2::lazyInboundNonceCall::SELECTOR => self.lazy.abi_encode(),
+            EndpointV2::inboundNonceCall::SELECTOR => 4u64.abi_encode(),
+            contracts::OApp::nextNonceCall::SELECTOR => self.next.abi_encode(),
+            EndpointV2::inboundPayloadHashCall::SELECTOR => self.committed.abi_encode(),
+            EndpointV2::composeQueueCall::SELECTOR => self.composed.abi_encode(),
+            ReceiveUln302::hashLookupCall::SELECTOR => {
                 (self.attested.is_some(), self.attested.unwrap_or(0)).abi_encode_params()
             }
-            Question::Commit(..) => return outcome(&self.commit),
-            Question::Receive(_) => return outcome(&self.receive),
-            Question::Vid(_) => 902u32.abi_encode(),
-            Question::Quorum(_) => 2u64.abi_encode(),
+            contracts::Dvn::vidCall::SELECTOR => 902u32.abi_encode(),
+            contracts::Dvn::quorumCall::SELECTOR => 2u64.abi_encode(),
+            ReceiveUln302::verifyCall::SELECTOR => return CallOutcome::Returned(Bytes::new()),
+            ReceiveUln302::commitVerificationCall::SELECTOR => return outcome(&self.commit),
+            EndpointV2::lzReceiveCall::SELECTOR => return outcome(&self.receive),
+            EndpointV2::lzComposeCall::SELECTOR => return outcome(&self.compose),
             other => panic!("{other:?} is not for planning"),
         }))
     }
+
+    fn run(&self, sequences: &[Sequence]) -> Vec<Vec<Option<Simulated>>> {
+        let one = |call: &EthCall| Simulated { outcome: self.answer(call), gas_used: 90_000 };
+        let row = |s: &Sequence| {
+            // What is taken for granted is what the endpoint then says.
+            let granted = s.slots.first().map(|slot| Simulated {
+                outcome: CallOutcome::Returned(slot.value.to_vec().into()),
+                gas_used: 0,
+            });
+            let rest = s.steps.iter().skip(granted.iter().len());
+            granted.into_iter().chain(rest.map(|step| one(&step.call))).map(Some).collect()
+        };
+        sequences.iter().map(row).collect()
+    }
+}
+
+/// What a quorum of one read.
+fn reading(rows: Vec<Vec<Option<Simulated>>>) -> Reading<Vec<Vec<Option<Simulated>>>> {
+    let operator = "a".parse().unwrap();
+    let policy = QuorumPolicy::new([&operator], 1).unwrap();
+    let value = Some(vec![Some(0u8)]);
+    let answers = [Answer { upstream: "a".parse().unwrap(), operator, value }];
+    let at = BlockRef { height: Height(9), hash: BlockHash(B256::ZERO) };
+    read(&policy, at, 1, &answers).unwrap().0.map(|_| rows)
 }
 
 fn record(fact: Fact) -> FactRecord {
@@ -154,6 +198,49 @@ fn options() -> Bytes {
     OptionsBuilder::new().lz_receive(100_000, 0).build().unwrap()
 }
 
+fn duty(message: &Message, kind: DutyKind) -> Duty {
+    Duty {
+        message: message.id(),
+        kind,
+        part: 0,
+        network: name("beta"),
+        worker: text(DVN),
+        state: DutyState::Waiting(Reason::AwaitingPlan),
+        attempts: 0,
+        not_before: UnixMillis(0),
+    }
+}
+
+fn job<'a>(
+    message: &'a Message,
+    duties: &'a [Duty],
+    facts: &'a [FactRecord],
+    depth: u64,
+) -> Job<'a> {
+    Job {
+        message,
+        duties,
+        facts,
+        depth: Confirmations(depth),
+        min_confirmations: Confirmations(2),
+        now: UnixMillis(1),
+    }
+}
+
+fn answered(asked: Asked, chain: &Chain, here: &Deployment) -> View {
+    let known = chain.run(&asked.known(here.endpoint));
+    let strange = chain.run(&asked.of_strangers(here.endpoint));
+    asked.answered(&reading(known), &strange)
+}
+
+fn plan_on(jobs: &[Job<'_>], chain: &Chain, here: &Deployment, ahead: &Ahead) -> Vec<MessagePlan> {
+    let asked = Asked::new(questions(jobs, here));
+    let view = answered(asked, chain, here);
+    let courses = Courses::new(jobs, &view, here, ahead);
+    let rehearsed = chain.run(courses.sequences());
+    courses.conclude(&rehearsed)
+}
+
 fn decide_with(
     kind: DutyKind,
     depth: u64,
@@ -162,37 +249,22 @@ fn decide_with(
     chain: &Chain,
 ) -> Action {
     let message = message(options);
-    let duty = Duty {
-        message: MessageId(B256::ZERO),
-        kind,
-        network: name("beta"),
-        worker: text(DVN),
-        state: DutyState::Waiting(Reason::AwaitingPlan),
-        attempts: 0,
-        not_before: UnixMillis(0),
-    };
-    let job = Job {
-        duty: &duty,
-        message: &message,
-        facts,
-        depth: Confirmations(depth),
-        min_confirmations: Confirmations(2),
-    };
-    let here = deployment(30_902);
-    let asked = questions(&[job], &here);
-    let operator = "a".parse().unwrap();
-    let policy = QuorumPolicy::new([&operator], 1).unwrap();
-    let answers = [Answer {
-        upstream: "a".parse().unwrap(),
-        operator: "a".parse().unwrap(),
-        value: Some(asked.iter().map(|q| Some(chain.answer(q))).collect::<Vec<_>>()),
-    }];
-    let at = BlockRef { height: Height(9), hash: BlockHash(B256::ZERO) };
-    let view = match read(&policy, at, asked.len(), &answers) {
-        Ok((reading, _)) => View::new(asked, &reading),
-        Err(_) => View::empty(),
-    };
-    plan(&[job], &view, &here).remove(0).action
+    let duties = [duty(&message, kind)];
+    let jobs = [job(&message, &duties, facts, depth)];
+    let mut plans = plan_on(&jobs, chain, &deployment(30_902), &Ahead::default());
+    plans.remove(0).decisions.remove(0).action
+}
+
+/// The codes of all steps of one message that is to be attested, committed and executed.
+fn codes(facts: &[FactRecord], depth: u64, chain: &Chain) -> Vec<&'static str> {
+    let message = message(options());
+    let kinds = [DutyKind::Attest, DutyKind::Commit, DutyKind::Execute];
+    let duties = kinds.map(|kind| duty(&message, kind));
+    let jobs = [job(&message, &duties, facts, depth)];
+    let mut plans = plan_on(&jobs, chain, &deployment(30_902), &Ahead::default());
+    let mut decisions = plans.remove(0).decisions;
+    decisions.sort_by_key(|d| duties.iter().position(|duty| duty.id() == d.duty));
+    decisions.iter().map(|d| reason(&d.action)).collect()
 }
 
 /// The code of the reason with which a duty does not go now.
@@ -295,17 +367,53 @@ fn a_commit_waits_for_attestations_and_counts_them() {
     assert_eq!(reason(&commit(&[attested_by(DVN)], &closed)), "lane_not_initialised");
 }
 
+/// The receive side asks for more confirmations than we attested: the commit attests once more, as
+/// soon as the message is that deep, and commits and executes nothing on the strength of it yet.
+#[test]
+fn r5_a_commit_attests_anew_where_more_confirmations_are_asked_for() {
+    let message = message(options());
+    let kinds = [DutyKind::Attest, DutyKind::Commit, DutyKind::Execute];
+    let mut duties = kinds.map(|kind| duty(&message, kind));
+    duties[0].state = DutyState::Done;
+    let facts = [attested_by(DVN)];
+    let verifying = |attested| {
+        let mut chain = Chain { attested, ..Chain::default() };
+        chain.config.confirmations = 8;
+        chain.commit = Err(ReceiveUln302::LZ_ULN_Verifying {}.abi_encode());
+        chain
+    };
+    let decide = |depth, attested| {
+        let jobs = [job(&message, &duties, &facts, depth)];
+        let here = deployment(30_902);
+        plan_on(&jobs, &verifying(attested), &here, &Ahead::default()).remove(0)
+    };
+    let plan = decide(7, Some(3));
+    assert_eq!(reason(&plan.decisions[0].action), "awaiting_confirmations");
+    let plan = decide(9, Some(3));
+    let [commit, execute] = &plan.decisions[..] else { panic!("{plan:?}") };
+    assert_eq!(commit.duty, duties[1].id());
+    let expected = DvnTarget { vid: Vid(902), library: LIBRARY };
+    assert_eq!(commit.action, Action::Attest { target: expected, needed: Confirmations(8) });
+    assert_eq!(commit.step.map(|step| step.kind()), Some(DutyKind::Attest));
+    assert_eq!(reason(&execute.action), "awaiting_commit");
+    assert_eq!(plan.item, None);
+    // What is deep enough waits for the others, and too shallow ones are not counted.
+    let plan = decide(9, Some(8));
+    let expected = Reason::AwaitingAttestations { present: 0, needed: 2 };
+    assert_eq!(plan.decisions[0].action, Action::Become(DutyState::Waiting(expected)));
+}
+
 #[test]
 fn an_execution_waits_for_lower_nonces_and_for_order() {
     let hash = B256::from(message(options()).payload.hash().0);
-    let ready = || Chain { committed: hash, inbound: NONCE, ..Chain::default() };
+    let ready = || Chain { committed: hash, ..Chain::default() };
     let execute = |options: Bytes, chain: &Chain| {
         decide_with(DutyKind::Execute, 9, &[record(Fact::Committed)], options, chain)
     };
     assert_eq!(reason(&execute(options(), &ready())), "send");
-    let gap = Chain { inbound: 3, ..ready() };
+    let gap = EndpointV2::LZ_InvalidNonce { nonce: 4 }.abi_encode();
     assert_eq!(
-        execute(options(), &gap),
+        execute(options(), &Chain { receive: Err(gap), ..ready() }),
         Action::Become(DutyState::Waiting(Reason::LowerNonceNotCommitted {
             nonce: MessageNonce(4)
         }))
@@ -327,7 +435,7 @@ fn an_execution_waits_for_lower_nonces_and_for_order() {
 #[test]
 fn the_gas_asked_for_reaches_the_receiver() {
     let hash = B256::from(message(options()).payload.hash().0);
-    let ready = Chain { committed: hash, inbound: NONCE, ..Chain::default() };
+    let ready = Chain { committed: hash, ..Chain::default() };
     let action = decide_with(DutyKind::Execute, 9, &[record(Fact::Committed)], options(), &ready);
     let Action::Send(payload) = action else { panic!("{action:?}") };
     let call = contracts::Executor::execute302Call::abi_decode(&payload.data).unwrap();
@@ -342,7 +450,7 @@ fn the_gas_asked_for_reaches_the_receiver() {
 #[test]
 fn e_value_and_native_drops_are_sent_along_to_the_wei() {
     let hash = B256::from(message(options()).payload.hash().0);
-    let ready = Chain { committed: hash, inbound: NONCE, ..Chain::default() };
+    let ready = Chain { committed: hash, ..Chain::default() };
     let options = OptionsBuilder::new()
         .lz_receive(100_000, 7)
         .native_drop(11, Address32::from(OAPP))
@@ -360,14 +468,167 @@ fn e_value_and_native_drops_are_sent_along_to_the_wei() {
 
 #[test]
 fn what_options_ask_beyond_our_means_is_held_with_the_reason() {
-    let compose = OptionsBuilder::new().lz_receive(1, 0).compose(0, 1, 0).build().unwrap();
     let nobody = Address32(B256::repeat_byte(0xff));
     let drop = OptionsBuilder::new().lz_receive(1, 0).native_drop(1, nobody).build().unwrap();
     let huge = OptionsBuilder::new().lz_receive(u128::MAX, 0).build().unwrap();
-    for options in [compose, drop, huge, Bytes::new(), Bytes::from_static(&[9, 9, 9])] {
+    for options in [drop, huge, Bytes::new(), Bytes::from_static(&[9, 9, 9])] {
         let facts = [record(Fact::Committed)];
         let action = decide_with(DutyKind::Execute, 9, &facts, options, &Chain::default());
         assert!(matches!(action, Action::Become(DutyState::Held(_))), "{action:?}");
         assert_eq!(reason(&action), "options_not_supported");
+    }
+}
+
+#[test]
+fn the_steps_of_a_message_go_together_as_far_as_they_were_rehearsed() {
+    assert_eq!(codes(&[], 3, &Chain::default()), ["attest", "send", "send"]);
+    let others = Chain {
+        commit: Err(ReceiveUln302::LZ_ULN_Verifying {}.abi_encode()),
+        receive: Err(vec![]),
+        ..Chain::default()
+    };
+    assert_eq!(codes(&[], 3, &others), ["attest", "awaiting_attestations", "awaiting_commit"]);
+    let refusing = Chain { receive: Err(vec![]), ..Chain::default() };
+    assert_eq!(codes(&[], 3, &refusing), ["attest", "send", "receiver_reverted"]);
+    // Without the depth nothing goes, and nothing is asked.
+    let waiting = ["awaiting_confirmations", "awaiting_attestations", "awaiting_commit"];
+    assert_eq!(codes(&[], 1, &Chain::default()), waiting);
+    // The receiver asks for more depth than the operator: others may be enough to commit.
+    assert_eq!(codes(&[], 2, &others)[0], "awaiting_confirmations");
+}
+
+#[test]
+fn lower_nonces_on_their_way_are_taken_for_granted_if_the_endpoint_says_so() {
+    let messages = [5, 6].map(|nonce| message_at(nonce, options()));
+    let kinds = [DutyKind::Attest, DutyKind::Commit, DutyKind::Execute];
+    let duties = messages.each_ref().map(|m| kinds.map(|kind| duty(m, kind)));
+    let (chain, here) = (Chain::default(), deployment(30_902));
+    let first = [job(&messages[0], &duties[0], &[], 3)];
+    let mut ahead = Ahead::default();
+    for decision in plan_on(&first, &chain, &here, &ahead).remove(0).decisions {
+        ahead.note(decision.duty, decision.step.unwrap());
+    }
+    let second = [job(&messages[1], &duties[1], &[], 3)];
+    let view = answered(Asked::new(questions(&second, &here)), &chain, &here);
+    let courses = Courses::new(&second, &view, &here, &ahead);
+    let run = courses.sequences().last().unwrap().clone();
+    assert_eq!(run.slots[0].value, B256::from(U256::from(5)));
+    // None of it can be asked of a node that cannot simulate, but the message's own first step.
+    let alone: Vec<bool> = run.steps.iter().map(|step| step.alone).collect();
+    assert_eq!(alone, [false, true, false, false]);
+    let goes = |plans: Vec<MessagePlan>| {
+        let goes = |d: &&Decision| matches!(d.action, Action::Send(_) | Action::Attest { .. });
+        plans[0].decisions.iter().filter(goes).count()
+    };
+    let rehearsed = chain.run(courses.sequences());
+    assert_eq!(goes(courses.conclude(&rehearsed)), 3);
+    // An endpoint that keeps its nonces elsewhere does not answer accordingly: nothing goes.
+    let courses = Courses::new(&second, &view, &here, &ahead);
+    let mut other = rehearsed;
+    other.last_mut().unwrap()[0] = Some(Simulated {
+        outcome: CallOutcome::Returned(U256::from(4).to_be_bytes_vec().into()),
+        gas_used: 0,
+    });
+    assert_eq!(goes(courses.conclude(&other)), 0);
+    // Forgotten, nothing is taken for granted.
+    ahead.retain(&std::collections::HashSet::new());
+    let alone = Courses::new(&second, &view, &here, &ahead);
+    assert!(alone.sequences().iter().all(|s| s.slots.is_empty()));
+}
+
+#[test]
+fn an_ordered_lane_goes_in_order_within_one_round() {
+    let ordered = OptionsBuilder::new().lz_receive(1_000, 0).ordered().build().unwrap();
+    let messages = [5, 6, 8].map(|nonce| message_at(nonce, ordered.clone()));
+    let kinds = [DutyKind::Attest, DutyKind::Commit, DutyKind::Execute];
+    let duties = messages.each_ref().map(|m| kinds.map(|kind| duty(m, kind)));
+    let jobs: Vec<_> =
+        messages.iter().zip(&duties).map(|(m, duties)| job(m, duties, &[], 3)).collect();
+    let plans = plan_on(&jobs, &Chain::default(), &deployment(30_902), &Ahead::default());
+    let executions: Vec<_> = plans
+        .iter()
+        .zip(&duties)
+        .map(|(plan, duties)| plan.decisions.iter().find(|d| d.duty == duties[2].id()).unwrap())
+        .map(|decision| reason(&decision.action))
+        .collect();
+    assert_eq!(executions, ["send", "send", "lower_nonce_not_executed"]);
+    // One that its receiver refuses keeps back those after it.
+    let refusing = Chain { receive: Err(vec![]), ..Chain::default() };
+    let plans = plan_on(&jobs, &refusing, &deployment(30_902), &Ahead::default());
+    let of = |n: usize| plans[n].decisions.iter().find(|d| d.duty == duties[n][2].id()).unwrap();
+    assert_eq!(reason(&of(0).action), "receiver_reverted");
+    assert_eq!(reason(&of(1).action), "lower_nonce_not_executed");
+}
+
+#[test]
+fn what_anyone_may_deliver_goes_as_an_item_of_a_batch() {
+    let here = Deployment { batch: Some(Address::repeat_byte(0xba)), ..deployment(30_902) };
+    let plain = OptionsBuilder::new().lz_receive(100_000, 7).build().unwrap();
+    let drop = OptionsBuilder::new()
+        .lz_receive(100_000, 0)
+        .native_drop(1, Address32::from(OAPP))
+        .build()
+        .unwrap();
+    let item = |options: Bytes| {
+        let message = message(options);
+        let kinds = [DutyKind::Attest, DutyKind::Commit, DutyKind::Execute];
+        let duties = kinds.map(|kind| duty(&message, kind));
+        let jobs = [job(&message, &duties, &[], 3)];
+        plan_on(&jobs, &Chain::default(), &here, &Ahead::default()).remove(0).item
+    };
+    let found = item(plain).unwrap();
+    assert_eq!((found.value, found.library), (7, LIBRARY));
+    assert!(found.commit_gas > 0 && found.receive_gas > 100_000);
+    let payload = crate::batch::payload(here.batch.unwrap(), LIBRARY, &[found]);
+    assert_eq!(payload.data[..4], BatchDelivery::deliverCall::SELECTOR);
+    assert_eq!(item(drop), None, "native drops need the executor");
+}
+
+/// A message of which the receiver composed call 0, to be made with value.
+fn compose_with(facts: &[FactRecord], chain: &Chain) -> Action {
+    let options = OptionsBuilder::new().lz_receive(1, 0).compose(0, 50_000, 11).build().unwrap();
+    decide_with(DutyKind::Compose, 9, facts, options, chain)
+}
+
+#[test]
+fn a_composed_call_goes_with_its_gas_and_value_once_it_is_queued() {
+    let data = Bytes::from_static(b"composed");
+    let to = text(COMPOSER);
+    let facts = [record(Fact::ComposeSent { part: 0, to, message: data.clone() })];
+    let queued = || Chain { composed: keccak256(&data), ..Chain::default() };
+    let action = compose_with(&facts, &queued());
+    let Action::Send(payload) = &action else { panic!("{action:?}") };
+    let call = contracts::Executor::compose302Call::abi_decode(&payload.data).unwrap();
+    assert_eq!((call.from, call.to, call.index), (OAPP, COMPOSER, 0));
+    assert_eq!(call.message, data);
+    assert_eq!(payload.value, U256::from(11));
+    assert!(call.gasLimit > U256::from(50_000u64 * 64 / 63 + 20_000));
+
+    assert_eq!(reason(&compose_with(&[], &queued())), "awaiting_execution");
+    assert_eq!(reason(&compose_with(&facts, &Chain::default())), "awaiting_execution");
+    let done = Chain { composed: contracts::COMPOSED_MESSAGE_HASH, ..Chain::default() };
+    assert_eq!(reason(&compose_with(&facts, &done)), "awaiting_finality");
+    let refusing = Chain { compose: Err(vec![]), ..queued() };
+    assert_eq!(reason(&compose_with(&facts, &refusing)), "receiver_reverted");
+}
+
+/// R5: of calls that could not be rehearsed nothing is concluded, and nothing that builds on them
+/// goes.
+#[test]
+fn r5_what_was_not_rehearsed_does_not_go() {
+    let message = message(options());
+    let kinds = [DutyKind::Attest, DutyKind::Commit, DutyKind::Execute];
+    let duties = kinds.map(|kind| duty(&message, kind));
+    let (chain, here, ahead) = (Chain::default(), deployment(30_902), Ahead::default());
+    let jobs = [job(&message, &duties, &[], 3)];
+    let asked = Asked::new(questions(&jobs, &here));
+    let view = answered(asked, &chain, &here);
+    for told in 0..=3 {
+        let courses = Courses::new(&jobs, &view, &here, &ahead);
+        let mut rehearsed = chain.run(courses.sequences());
+        rehearsed[0].truncate(told);
+        let decisions = courses.conclude(&rehearsed).remove(0).decisions;
+        let goes = |d: &&Decision| matches!(d.action, Action::Send(_) | Action::Attest { .. });
+        assert_eq!(decisions.iter().filter(goes).count(), told);
     }
 }

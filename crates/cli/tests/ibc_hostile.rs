@@ -1,0 +1,506 @@
+//! Packets between real ibc-go chains while upstreams lie, hang and die, and while chains stand still.
+//! Whatever one upstream does, nothing that is not so reaches a chain, and what is true arrives by the
+//! other one.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    missing_docs
+)]
+
+#[path = "support/cosmos.rs"]
+mod cosmos;
+
+use cosmos::{PATIENCE, RunningNode, World};
+use postrider_devnet::{CosmosAccount, Fault, FaultyUpstream};
+use postrider_message::{Alarm, AlarmKind};
+use postrider_store::{SqliteStore, Store};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// What is told of an upstream that is asked only where another one fails.
+const SLOWLY: Fault = Fault::Slow(Duration::from_millis(40));
+
+/// Two chains, of each of which a faulty upstream is asked, and an honest one of another operator where
+/// there is one.
+struct Hostile {
+    world: World,
+    bad: Vec<FaultyUpstream>,
+    // Kept alive: they are slow, so that the faulty ones are preferred.
+    _good: Vec<FaultyUpstream>,
+    sent: usize,
+}
+
+impl Hostile {
+    async fn start(with_honest: bool) -> Self {
+        let world = World::start().await;
+        world.create_path();
+        Self::before(world, with_honest).await
+    }
+
+    async fn before(world: World, with_honest: bool) -> Self {
+        let (mut bad, mut good) = (Vec::new(), Vec::new());
+        for chain in &world.chains {
+            let url = chain.rpc().url();
+            let (liar, slow) = (
+                FaultyUpstream::start(url).await.unwrap(),
+                FaultyUpstream::start(url).await.unwrap(),
+            );
+            slow.set([SLOWLY]);
+            let line = |name: &str, url: &str| {
+                format!(
+                    "{{ name = \"{name}\", operator = \"{name}-operator\", url = \"{url}\", timeout_ms = 1000 }}"
+                )
+            };
+            let honest = if with_honest { line("good", slow.url()) } else { String::new() };
+            let both = format!("upstreams = [{}, {honest}]", line("bad", liar.url()));
+            world.change_config(|text| {
+                let one = format!(
+                    "upstreams = [{{ name = \"node\", operator = \"local\", url = \"{url}\" }}]"
+                );
+                text.replace(&one, &both)
+            });
+            bad.push(liar);
+            good.push(slow);
+        }
+        Self { world, bad, _good: good, sent: 0 }
+    }
+
+    fn set(&self, faults: &[Fault]) {
+        self.bad.iter().for_each(|bad| bad.set(faults.to_vec()));
+    }
+
+    /// Sends tokens in both directions.
+    fn send(&mut self, count: usize) {
+        for network in ["alpha", "beta"] {
+            self.world.run_as_alice(&[
+                "ibc",
+                "transfer",
+                network,
+                "transfer/channel-0",
+                "7token",
+                CosmosAccount::named("bob").address(),
+                "--count",
+                &count.to_string(),
+            ]);
+        }
+        self.sent += 2 * count;
+    }
+
+    /// How often an upstream was put in quarantine.
+    fn quarantines(&self) -> usize {
+        self.world.log().matches("upstream quarantined").count()
+    }
+
+    async fn received(&self) -> Vec<u128> {
+        let mut received = Vec::new();
+        for chain in &self.world.chains {
+            received.push(self.world.received(chain, CosmosAccount::named("bob").address()).await);
+        }
+        received
+    }
+
+    /// All that was sent is settled; each was received once, and nothing else was.
+    async fn all_settled(&self) {
+        let messages = self.world.until_settled(self.sent).await;
+        assert_eq!(messages.len(), self.sent, "{messages:#?}");
+        assert!(messages.iter().all(|m| m["outcome"] == "succeeded"), "{messages:#?}");
+        let each = 7 * self.sent as u128 / 2;
+        assert_eq!(self.received().await, [each, each], "each was received once");
+    }
+
+    async fn store(&self) -> SqliteStore {
+        let path = self.world.folder.path().join("data/postrider.sqlite");
+        self.world.until("there is a store", async || path.is_file()).await;
+        SqliteStore::open_read_only(path).await.unwrap()
+    }
+
+    async fn alarms(&self) -> Vec<Alarm> {
+        self.store().await.alarms(500).await.unwrap()
+    }
+
+    /// A node that has not met these lies yet: quarantine ends with the process.
+    fn node(&self) -> RunningNode {
+        self.world.node()
+    }
+
+    /// Both chains make so many more blocks.
+    async fn blocks_later(&self, count: u64) {
+        for chain in &self.world.chains {
+            let height = chain.rpc().height().await.unwrap();
+            chain.rpc().wait_for_height(height + count, PATIENCE).await.unwrap();
+        }
+    }
+}
+
+fn of_a_proof(params: &Value) -> bool {
+    params["prove"] == json!(true)
+}
+
+/// Adds to a height that stands in an answer as a string.
+fn shift(height: &mut Value, by: i64) {
+    let shifted = height.as_str().unwrap().parse::<i64>().unwrap() + by;
+    *height = json!(shifted.max(1).to_string());
+}
+
+/// What is not so of state, and that nobody can prove.
+fn false_states() -> Vec<(&'static str, Fault)> {
+    vec![
+        (
+            "a header of another state",
+            Fault::tell("commit", |_, told| {
+                told["signed_header"]["header"]["app_hash"] = json!("AB".repeat(32));
+            }),
+        ),
+        (
+            "another value",
+            Fault::tell("abci_query", |params, told| {
+                if of_a_proof(params) && !told["response"]["value"].is_null() {
+                    told["response"]["value"] = json!("AAAA");
+                }
+            }),
+        ),
+        (
+            "a value that is kept back",
+            Fault::tell("abci_query", |params, told| {
+                if of_a_proof(params) {
+                    told["response"]["value"] = Value::Null;
+                }
+            }),
+        ),
+    ]
+}
+
+fn height_lie(by: i64) -> Fault {
+    Fault::tell("status", move |_, told| {
+        shift(&mut told["sync_info"]["latest_block_height"], by);
+    })
+}
+
+/// Tells for ever what it tells first.
+fn standing_still() -> Fault {
+    let first = std::sync::OnceLock::new();
+    Fault::tell("status", move |_, told| *told = first.get_or_init(|| told.clone()).clone())
+}
+
+/// R1, class (h): one of two upstreams tells of a state that is not the chain's: it is found out, and the
+/// other is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn r1_h_a_false_state_is_found_out_and_another_upstream_asked() {
+    let mut hostile = Hostile::start(true).await;
+    for (what, lie) in false_states() {
+        hostile.set(&[]);
+        let before = hostile.quarantines();
+        let _node = hostile.node();
+        hostile.set(&[lie]);
+        hostile.send(2);
+        hostile.all_settled().await;
+        let after = hostile.quarantines();
+        assert!(after > before, "nobody noticed {what}\n{}", hostile.world.log());
+    }
+    let alarms = hostile.alarms().await;
+    let blamed =
+        |name: &str| alarms.iter().filter(|alarm| alarm.detail.to_string().contains(name)).count();
+    assert!(blamed("upstream bad") >= 2, "{alarms:?}");
+    assert_eq!(blamed("upstream good"), 0, "{alarms:?}");
+    assert!(alarms.iter().all(|alarm| alarm.kind == AlarmKind::UpstreamDissents), "{alarms:?}");
+}
+
+/// R1, class (h): a lying upstream that is the only one moves nothing; when it tells the truth again, all
+/// that was sent meanwhile arrives.
+#[tokio::test(flavor = "multi_thread")]
+async fn r1_h_a_false_state_of_the_only_upstream_moves_nothing() {
+    let mut hostile = Hostile::start(false).await;
+    for (what, lie) in false_states() {
+        let before = hostile.received().await;
+        let noticed = hostile.quarantines();
+        let node = hostile.node();
+        let store = hostile.store().await;
+        hostile.set(&[lie]);
+        hostile.send(1);
+        hostile.world.until("it is found out", async || hostile.quarantines() > noticed).await;
+        let waits = async || {
+            store.conditions().await.unwrap().iter().any(|(_, r)| r.code() == "quorum_lost")
+        };
+        hostile.world.until(&format!("{what} stops the network"), waits).await;
+        hostile.blocks_later(3).await;
+        assert_eq!(hostile.received().await, before, "{what}");
+        node.kill();
+        hostile.set(&[]);
+        let _node = hostile.node();
+        hostile.all_settled().await;
+    }
+    let alarms = hostile.alarms().await;
+    assert!(alarms.iter().any(|alarm| alarm.kind == AlarmKind::UpstreamDissents), "{alarms:?}");
+}
+
+/// Classes (h), (i): an upstream that is behind, or stands still, is passed over.
+#[tokio::test(flavor = "multi_thread")]
+async fn h_i_an_upstream_that_is_behind_holds_nothing_up() {
+    let mut hostile = Hostile::start(true).await;
+    let _node = hostile.node();
+    for lie in [height_lie(-1_000), height_lie(-20), standing_still()] {
+        hostile.set(&[]);
+        hostile.send(1);
+        hostile.all_settled().await;
+        hostile.set(&[lie]);
+        hostile.send(2);
+        hostile.all_settled().await;
+    }
+    assert!(hostile.alarms().await.is_empty(), "being behind is no lie");
+}
+
+/// Class (h): an upstream that tells of blocks which it does not show is not listened to any more, however
+/// far ahead they are.
+#[tokio::test(flavor = "multi_thread")]
+async fn h_blocks_that_nobody_shows_hold_nothing_up() {
+    let mut hostile = Hostile::start(true).await;
+    for by in [2, 20, 1_000_000] {
+        hostile.set(&[]);
+        let node = hostile.node();
+        hostile.send(1);
+        hostile.all_settled().await;
+        hostile.set(&[height_lie(by)]);
+        hostile.send(2);
+        hostile.all_settled().await;
+        node.kill();
+    }
+    let alarms = hostile.alarms().await;
+    let hides = |alarm: &&Alarm| alarm.detail.to_string().contains("which it does not show");
+    assert!(alarms.iter().filter(hides).count() >= 2, "{alarms:?}");
+    assert!(alarms.iter().all(|a| a.detail.to_string().contains("upstream bad")), "{alarms:?}");
+}
+
+/// R1, class (f): events of packets that were never sent, beside those that were.
+#[tokio::test(flavor = "multi_thread")]
+async fn r1_f_forged_events_bring_nothing() {
+    let mut hostile = Hostile::start(false).await;
+    let node = hostile.node();
+    hostile.send(1);
+    hostile.all_settled().await;
+    for (chain, bad) in hostile.world.chains.iter().zip(&hostile.bad) {
+        let forged = forged_packet(chain.rpc()).await;
+        bad.set([Fault::tell("block_results", move |_, told| {
+            let events = &mut told["finalize_block_events"];
+            if events.is_null() {
+                *events = json!([]);
+            }
+            events.as_array_mut().unwrap().push(forged.clone());
+        })]);
+    }
+    hostile.send(2);
+    hostile.blocks_later(4).await;
+    hostile.all_settled().await;
+    node.kill();
+    // The same where nothing is known yet.
+    hostile.world.forget_everything();
+    let _node = hostile.node();
+    hostile.sent = 0;
+    let before = hostile.received().await;
+    hostile.send(1);
+    let messages = hostile.world.until_settled(2).await;
+    assert_eq!(messages.len(), 2, "{messages:#?}");
+    let after: Vec<u128> = before.iter().map(|before| before + 7).collect();
+    assert_eq!(hostile.received().await, after);
+}
+
+/// The event of the first packet that a chain sent, as if another one had been sent.
+async fn forged_packet(rpc: &postrider_devnet::CosmosRpc) -> Value {
+    for height in 1..=rpc.height().await.unwrap() {
+        let told = rpc.block_results(height).await.unwrap();
+        let transactions = told["txs_results"].as_array().into_iter().flatten();
+        let mut events = transactions.filter_map(|t| t["events"].as_array()).flatten();
+        let Some(event) = events.find(|event| event["type"] == "send_packet") else { continue };
+        let mut event = event.clone();
+        for attribute in event["attributes"].as_array_mut().unwrap() {
+            if attribute["key"] == "packet_sequence" {
+                attribute["value"] = json!("777");
+            }
+        }
+        return event;
+    }
+    panic!("no packet was sent");
+}
+
+/// Class (h): an upstream that keeps events back delays a packet at most: the chain's state says that it is
+/// pending, and it is found when an operator asks for that.
+#[tokio::test(flavor = "multi_thread")]
+async fn h_events_that_are_kept_back_are_found_by_what_state_says() {
+    let mut hostile = Hostile::start(true).await;
+    let _node = hostile.node();
+    hostile.send(1);
+    hostile.all_settled().await;
+    hostile.set(&[Fault::tell("block_results", |_, told| {
+        for transaction in told["txs_results"].as_array_mut().into_iter().flatten() {
+            if let Some(events) = transaction["events"].as_array_mut() {
+                events.retain(|event| event["type"] != "send_packet");
+            }
+        }
+    })]);
+    hostile.send(2);
+    let expected = 7 * 3;
+    hostile
+        .world
+        .until("they are found and brought", async || {
+            for network in ["alpha", "beta"] {
+                hostile.world.run(&["ibc", "clear", network, "transfer/channel-0"]);
+            }
+            hostile.received().await == [expected, expected]
+        })
+        .await;
+    hostile.all_settled().await;
+}
+
+/// Under each of these faults of one upstream, from the middle of things on, the other one serves.
+async fn fails_in_the_middle(faults: Vec<Fault>) {
+    let mut hostile = Hostile::start(true).await;
+    for fault in faults {
+        hostile.set(&[]);
+        let node = hostile.node();
+        hostile.send(1);
+        hostile.all_settled().await;
+        hostile.send(2);
+        // A connection that breaks off is counted nowhere.
+        let is_counted = fault != Fault::Dead;
+        hostile.set(&[fault]);
+        let before: Vec<u64> = hostile.bad.iter().map(|bad| bad.stats().requests).collect();
+        hostile.send(2);
+        hostile.all_settled().await;
+        for (bad, before) in hostile.bad.iter().zip(before) {
+            assert!(!is_counted || bad.stats().requests > before, "it was not asked");
+        }
+        node.kill();
+    }
+}
+
+/// Class (h), rules R6 and R10: an upstream that breaks off, babbles, or is of another chain.
+#[tokio::test(flavor = "multi_thread")]
+async fn r6_r10_an_upstream_that_dies_or_babbles_holds_nothing_up() {
+    let another = Fault::tell("status", |_, told| {
+        told["node_info"]["network"] = json!("other-1");
+    });
+    fails_in_the_middle(vec![Fault::Dead, Fault::Garbage, another]).await;
+}
+
+/// Class (h), rules R6 and R10: an upstream that takes questions and is silent, whose answer never ends, or
+/// whose WebSocket says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn r6_r10_an_upstream_that_hangs_or_never_ends_holds_nothing_up() {
+    fails_in_the_middle(vec![Fault::Hang, Fault::Endless, Fault::Mute]).await;
+}
+
+/// The answer of a pool that takes a transaction; nobody hands it on.
+fn swallowed(params: &Value) -> Value {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    use sha2::Digest;
+    let raw = STANDARD.decode(params["tx"].as_str().unwrap()).unwrap();
+    let hash = alloy_primitives::hex::encode_upper(sha2::Sha256::digest(raw));
+    json!({ "code": 0, "data": "", "log": "", "codespace": "", "hash": hash })
+}
+
+/// R1, class (h): an upstream that takes transactions and hands none on, or refuses all, cannot keep
+/// packets from their chain while there is another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn r1_h_an_upstream_that_swallows_or_refuses_transactions_keeps_nothing_back() {
+    let mut hostile = Hostile::start(true).await;
+    let _node = hostile.node();
+    let refuses = Fault::Error {
+        method: Some("broadcast_tx_sync".to_owned()),
+        code: -32603,
+        message: "Internal error: mempool is full: number of txs 5000 (max: 5000)".to_owned(),
+    };
+    for fault in [Fault::instead("broadcast_tx_sync", swallowed), refuses] {
+        hostile.set(&[]);
+        hostile.send(1);
+        hostile.all_settled().await;
+        hostile.set(&[fault]);
+        hostile.send(2);
+        hostile.all_settled().await;
+    }
+}
+
+/// A chain that stands still, or is restarted, under packets in both directions: all settle when it goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn r6_a_chain_that_halts_is_awaited() {
+    let mut hostile = Hostile::start(false).await;
+    let _node = hostile.node();
+    hostile.send(5);
+    hostile.world.chains[1].halt().unwrap();
+    let (alpha, bob) = (hostile.world.chains[0].rpc().clone(), CosmosAccount::named("bob"));
+    let over = ["ibc", "transfer", "alpha", "transfer/channel-0", "7token", bob.address()];
+    hostile.world.run_as_alice(&[&over[..], &["--count", "5"]].concat());
+    let height = alpha.height().await.unwrap();
+    alpha.wait_for_height(height + 5, PATIENCE).await.unwrap();
+    hostile.world.chains[1].resume().unwrap();
+    let over = ["ibc", "transfer", "beta", "transfer/channel-0", "7token", bob.address()];
+    hostile.world.run_as_alice(&[&over[..], &["--count", "5"]].concat());
+    hostile.sent += 10;
+    hostile.all_settled().await;
+
+    hostile.send(5);
+    hostile.world.chains[0].kill().await;
+    hostile.world.chains[0].restart().await.unwrap();
+    hostile.all_settled().await;
+}
+
+/// Class (i), rule R6: what is pending but whose data no node has any more is held with that reason, and
+/// does not go missing in silence.
+#[tokio::test(flavor = "multi_thread")]
+async fn r6_what_is_pruned_is_held_and_says_so() {
+    const KEPT: u64 = 60;
+    let world = World::start_with(|mut plan| {
+        plan.block_time = Duration::from_millis(300);
+        plan.keeping(KEPT)
+    })
+    .await;
+    world.create_path();
+    let bob = CosmosAccount::named("bob");
+    let over = ["ibc", "transfer", "alpha", "transfer/channel-0", "7token", bob.address()];
+    world.run_as_alice(&[&over[..], &["--count", "2"]].concat());
+    let sent = world.chains[0].rpc().height().await.unwrap();
+    let mut roots = Vec::new();
+    for chain in &world.chains {
+        let rpc = chain.rpc();
+        let forgets = async || {
+            let status = rpc.call("status", json!({})).await.unwrap();
+            let earliest = status["sync_info"]["earliest_block_height"].as_str().unwrap();
+            earliest.parse::<u64>().unwrap() > sent
+        };
+        world.until("the block of the packets is pruned", forgets).await;
+        let height = rpc.height().await.unwrap();
+        let commit = rpc.call("commit", json!({ "height": height.to_string() })).await.unwrap();
+        let hash = commit["signed_header"]["commit"]["block_id"]["hash"].as_str().unwrap();
+        roots.push(format!(
+            "trust = {{ height = {height}, hash = \"{hash}\", period_hours = 336 }}"
+        ));
+    }
+    world.change_config(|text| {
+        let mut roots = roots.iter();
+        let line = |line: &str| {
+            if line.starts_with("trust = ") {
+                roots.next().unwrap().clone()
+            } else {
+                line.to_owned()
+            }
+        };
+        text.lines().map(line).collect::<Vec<_>>().join("\n")
+    });
+    let hostile = Hostile::before(world, false).await;
+    hostile.set(&[Fault::Error {
+        method: Some("tx_search".to_owned()),
+        code: -32603,
+        message: "Internal error: transaction indexing is disabled".to_owned(),
+    }]);
+    let world = &hostile.world;
+    let _node = world.node();
+    let runs = async || world.command(&["messages"]).output().unwrap().status.success();
+    world.until("the store is made", runs).await;
+    let held = async || {
+        let messages = world.messages();
+        messages.len() == 2 && messages.iter().all(|m| m["reason_code"] == "data_not_found")
+    };
+    world.until("they are held for want of data", held).await;
+    assert_eq!(world.received(&world.chains[1], bob.address()).await, 0);
+}
