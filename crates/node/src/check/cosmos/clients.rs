@@ -155,8 +155,11 @@ mod tests {
             frozen: frozen.then_some(height),
             latest: height,
         };
-        let newest =
-            ConsensusState { time: UnixMillis(0), root: Some(B256::ZERO), next_validators: B256::ZERO };
+        let newest = ConsensusState {
+            time: UnixMillis(0),
+            root: Some(B256::ZERO),
+            next_validators: B256::ZERO,
+        };
         Surveyed {
             client: Client { id: "07-tendermint-3".parse().unwrap(), state, newest: Some(newest) },
             follows: Arc::new(network(&["x"], "")),
