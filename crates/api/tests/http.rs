@@ -168,6 +168,8 @@ fn sending(messages: &[Message]) -> BlockBatch {
         messages: messages.iter().map(proven).collect(),
         facts: messages.iter().enumerate().map(sent).collect(),
         duties: messages.iter().map(owed).collect(),
+        moves: vec![],
+        included: vec![],
         movements: vec![],
         tokens: B256::ZERO,
         tip_time: None,

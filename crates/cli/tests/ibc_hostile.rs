@@ -281,7 +281,7 @@ async fn r1_f_forged_events_bring_nothing() {
     hostile.send(1);
     hostile.all_settled().await;
     for (chain, bad) in hostile.world.chains.iter().zip(&hostile.bad) {
-        let forged = forged_packet(chain.rpc()).await;
+        let forged = forged_event(chain.rpc(), "send_packet", 777).await;
         bad.set([Fault::tell("block_results", move |_, told| {
             let events = &mut told["finalize_block_events"];
             if events.is_null() {
@@ -306,22 +306,52 @@ async fn r1_f_forged_events_bring_nothing() {
     assert_eq!(hostile.received().await, after);
 }
 
-/// The event of the first packet that a chain sent, as if another one had been sent.
-async fn forged_packet(rpc: &postrider_devnet::CosmosRpc) -> Value {
+/// Classes (d) and (f): no packet that is yet to be sent is committed to. An upstream that tells of its
+/// acknowledgement, or of its timeout, ends nothing: it is brought when it is sent.
+#[tokio::test(flavor = "multi_thread")]
+async fn r1_d_f_packets_are_not_ended_before_they_are_sent() {
+    let mut hostile = Hostile::start(false).await;
+    let _node = hostile.node();
+    hostile.send(1);
+    hostile.all_settled().await;
+    for (chain, bad) in hostile.world.chains.iter().zip(&hostile.bad) {
+        let mut forged = Vec::new();
+        for sequence in 2..=4 {
+            let mut event = forged_event(chain.rpc(), "acknowledge_packet", sequence).await;
+            forged.push(event.clone());
+            event["type"] = json!("timeout_packet");
+            forged.push(event);
+        }
+        bad.set([Fault::tell("block_results", move |_, told| {
+            let events = &mut told["finalize_block_events"];
+            if events.is_null() {
+                *events = json!([]);
+            }
+            events.as_array_mut().unwrap().extend(forged.clone());
+        })]);
+    }
+    hostile.blocks_later(4).await;
+    hostile.set(&[]);
+    hostile.send(3);
+    hostile.all_settled().await;
+}
+
+/// The first event of a kind that a chain tells of, as if it concerned another packet.
+async fn forged_event(rpc: &postrider_devnet::CosmosRpc, kind: &str, sequence: u64) -> Value {
     for height in 1..=rpc.height().await.unwrap() {
         let told = rpc.block_results(height).await.unwrap();
         let transactions = told["txs_results"].as_array().into_iter().flatten();
         let mut events = transactions.filter_map(|t| t["events"].as_array()).flatten();
-        let Some(event) = events.find(|event| event["type"] == "send_packet") else { continue };
+        let Some(event) = events.find(|event| event["type"] == kind) else { continue };
         let mut event = event.clone();
         for attribute in event["attributes"].as_array_mut().unwrap() {
             if attribute["key"] == "packet_sequence" {
-                attribute["value"] = json!("777");
+                attribute["value"] = json!(sequence.to_string());
             }
         }
         return event;
     }
-    panic!("no packet was sent");
+    panic!("no {kind} is told of");
 }
 
 /// Class (h): an upstream that keeps events back delays a packet at most: the chain's state says that it is

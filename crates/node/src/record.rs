@@ -48,6 +48,8 @@ pub async fn block_batch(
         messages: Vec::new(),
         facts: Vec::new(),
         duties: Vec::new(),
+        moves: Vec::new(),
+        included: Vec::new(),
         movements: Vec::new(),
         tokens: tokens(context, network),
         tip_time: None,

@@ -62,6 +62,10 @@ pub struct BlockBatch {
     pub facts: Vec<FactRecord>,
     /// What this node owes; a duty that is known already stays as it is.
     pub duties: Vec<Duty>,
+    /// Duties that go on with what was found, moved after all else is recorded.
+    pub moves: Vec<DutyMove>,
+    /// Transactions that stand in the blocks, where they are read with them and not ahead as hints.
+    pub included: Vec<SeenTransaction>,
     /// Tokens that were taken or given in them.
     pub movements: Vec<Movement>,
     /// Stands for the token contracts that those are read of. With another value than before, what

@@ -119,6 +119,26 @@ impl Upstreams {
         Err(last)
     }
 
+    /// Asks every usable upstream at once, and gives the answers of those that answer: for lists that
+    /// nothing proves to be whole, so that what one of them leaves out another one may tell.
+    ///
+    /// # Errors
+    /// The last upstream's error if none answers; [`UpstreamError::Unreachable`] if none is usable.
+    pub async fn each<'a, T>(
+        &'a self,
+        ask: impl Fn(&'a Upstream) -> BoxFuture<'a, Result<T, UpstreamError>>,
+    ) -> Result<Vec<T>, UpstreamError> {
+        let mut last = UpstreamError::Unreachable("no upstream is usable now".into());
+        let mut answers = Vec::new();
+        for answer in join_all(self.by_preference().into_iter().map(|u| ask(u))).await {
+            match answer {
+                Ok(answer) => answers.push(answer),
+                Err(error) => last = error,
+            }
+        }
+        if answers.is_empty() { Err(last) } else { Ok(answers) }
+    }
+
     /// Asks those that did not fail lately what they say of themselves, where that is not fresh: else one
     /// that stands still would hold up what another one knows.
     async fn refresh(&self) {

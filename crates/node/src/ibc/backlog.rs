@@ -15,7 +15,7 @@ use futures::FutureExt;
 use ibc_proto::ibc::core::channel::v1::{
     QueryUnreceivedPacketsRequest, QueryUnreceivedPacketsResponse,
 };
-use postrider_cosmos::{AbciQuery, BlockEvents, Need, TxInclusion, UpstreamError};
+use postrider_cosmos::{AbciQuery, BlockEvents, TxInclusion, UpstreamError};
 use postrider_ibc::{
     ChannelEndId, IbcEvent, Sequence, events,
     packet::lane,
@@ -166,7 +166,7 @@ async fn list(network: &CosmosNetwork, at: Height) -> Result<Vec<ListedCommitmen
         prove: false,
     };
     let query = &query;
-    let asked = network.upstreams.first(Need::Height(at), |u| {
+    let lists = network.upstreams.each(|u| {
         async move {
             let answer = u.query(query).await?.accepted()?;
             paths::listed_commitments(&answer.value)
@@ -174,7 +174,15 @@ async fn list(network: &CosmosNetwork, at: Height) -> Result<Vec<ListedCommitmen
         }
         .boxed()
     });
-    asked.await
+    // Each entry is proven later; that an upstream leaves one out is not noticed by that.
+    let mut listed: Vec<ListedCommitment> = lists.await?.into_iter().flatten().collect();
+    listed.sort_by(|a, b| place_of(a).cmp(&place_of(b)));
+    listed.dedup();
+    Ok(listed)
+}
+
+fn place_of(entry: &ListedCommitment) -> (&ChannelEndId, Sequence, &[u8]) {
+    (&entry.source, entry.sequence, entry.commitment.as_slice())
 }
 
 /// Those that are proven, by their place.
@@ -261,12 +269,15 @@ async fn received<'a>(
         channel_id: channel.there.channel.to_string(),
         packet_commitment_sequences: entries.iter().map(|entry| entry.sequence.get()).collect(),
     };
-    let told: QueryUnreceivedPacketsResponse = network
+    let told: Vec<QueryUnreceivedPacketsResponse> = network
         .upstreams
-        .first(Need::Newest, |u| async move { u.grpc(PATH, request, None).await }.boxed())
+        .each(|u| async move { u.grpc(PATH, request, None).await }.boxed())
         .await?;
-    let unreceived: BTreeSet<u64> = told.sequences.into_iter().collect();
-    Ok(entries.into_iter().filter(|entry| !unreceived.contains(&entry.sequence.get())).collect())
+    let unreceived: Vec<BTreeSet<u64>> =
+        told.into_iter().map(|told| told.sequences.into_iter().collect()).collect();
+    let is_received =
+        |entry: &&ListedCommitment| unreceived.iter().any(|u| !u.contains(&entry.sequence.get()));
+    Ok(entries.into_iter().filter(is_received).collect())
 }
 
 /// A search for events.
@@ -329,11 +340,11 @@ impl Search<'_> {
 
     async fn index(&mut self, query: &str) -> Result<(), UpstreamError> {
         for page in 1..=MAX_PAGES {
-            let asked =
-                self.network.upstreams.first(Need::Nothing, |u| u.tx_search(query, page).boxed());
+            let asked = self.network.upstreams.each(|u| u.tx_search(query, page).boxed());
             let told = asked.await?;
-            let more = told.total > u64::from(page).saturating_mul(100);
-            for transaction in told.transactions {
+            let total = told.iter().map(|told| told.total).max().unwrap_or_default();
+            let more = total > u64::from(page).saturating_mul(100);
+            for transaction in told.into_iter().flat_map(|told| told.transactions) {
                 let TxInclusion { hash, height, result, .. } = transaction;
                 let events = BlockEvents { height, transactions: vec![result], block: Vec::new() };
                 let told = events::read(&events);

@@ -107,6 +107,10 @@ pub async fn follow(
             }
             Err(StepError::Store(error @ StoreError::Corrupt { .. })) => return Err(error),
             Err(error) => {
+                // What the store refused happened not at all, or whole: where the cursor is, it says.
+                if matches!(error, StepError::Store(_)) {
+                    task.recent.clear();
+                }
                 task.trouble(&error).await;
                 tokio::time::sleep(PAUSE).await;
                 false
@@ -233,7 +237,11 @@ impl Task {
             let network = channel.network.clone();
             let clearing =
                 postrider_store::Clearing { network, point: Some(point), sequences: None };
-            context.store.ask_clearing(clearing).await?;
+            // That too many wait already must not stop what is read here: the schedule finds it too.
+            match context.store.ask_clearing(clearing).await {
+                Err(StoreError::BadBatch { .. }) => {}
+                asked => asked?,
+            }
         }
         Ok(())
     }
@@ -267,15 +275,15 @@ impl Task {
         let freed = self.clearing.found().map(|_| facts.held_before()).unwrap_or_default();
         let mut batch = self.batch(Some(tip), block, anchor);
         self.fill(&mut batch, facts);
+        batch.moves = freed;
+        batch.included = self.included(block, &read);
         let recorded = self.context.store.record_blocks(batch).await?;
         recorded.alarms.iter().for_each(Context::sound);
         if recorded.new_messages > 0 {
             let (network, count) = (&self.network.name, recorded.new_messages);
             tracing::info!(%network, count, "messages proven");
         }
-        self.context.store.move_duties(freed, UnixMillis::now()).await?;
         self.clearing.recorded();
-        self.included(block, &read).await?;
         self.recent.insert(0, block);
         self.recent.truncate(KEEP_BLOCKS);
         let events = read.into_iter().flat_map(|block| block.told.events);
@@ -286,8 +294,8 @@ impl Task {
         Ok(changed.collect())
     }
 
-    /// Tells the store which of our transactions are in blocks.
-    async fn included(&self, block: BlockRef, read: &[ReadBlock]) -> Result<(), StoreError> {
+    /// Which transactions of our accounts are in blocks.
+    fn included(&self, block: BlockRef, read: &[ReadBlock]) -> Vec<SeenTransaction> {
         let mut seen: HashMap<TxHash, SeenTransaction> = HashMap::new();
         for read in read {
             let ours = read.told.used.iter().filter(|used| self.payers.contains(&used.address));
@@ -298,12 +306,7 @@ impl Task {
                 seen.insert(hash, SeenTransaction { hash, block, succeeded });
             }
         }
-        if seen.is_empty() {
-            return Ok(());
-        }
-        let seen = seen.into_values().collect();
-        let at = UnixMillis::now();
-        self.context.store.transactions_included(&self.network.name, seen, at).await
+        seen.into_values().collect()
     }
 
     fn batch(
@@ -320,6 +323,8 @@ impl Task {
             messages: Vec::new(),
             facts: Vec::new(),
             duties: Vec::new(),
+            moves: Vec::new(),
+            included: Vec::new(),
             movements: Vec::new(),
             tokens: alloy_primitives::B256::ZERO,
             tip_time: u64::try_from(seconds).ok().map(BlockTime),
@@ -347,11 +352,22 @@ impl Task {
         for alarm in self.network.upstreams.take_alarms() {
             self.context.keep(alarm).await;
         }
-        if std::mem::take(&mut self.in_trouble) {
-            tracing::info!(network = %self.network.name, "it goes on");
-            self.context.store.set_condition(&self.network.name, None).await?;
+        if !self.in_trouble {
+            return Ok(());
         }
-        Ok(())
+        match self.context.store.set_condition(&self.network.name, None).await {
+            Ok(()) => {
+                self.in_trouble = false;
+                tracing::info!(network = %self.network.name, "it goes on");
+                Ok(())
+            }
+            Err(error @ StoreError::Corrupt { .. }) => Err(error),
+            // It is tried again after the next step.
+            Err(error) => {
+                tracing::warn!(network = %self.network.name, %error, "its condition was not recorded");
+                Ok(())
+            }
+        }
     }
 
     async fn trouble(&mut self, error: &StepError) {
@@ -406,21 +422,7 @@ pub(super) async fn read_blocks(
     heights: &[Height],
     payers: &[String],
 ) -> Result<Vec<Option<ReadBlock>>, UpstreamError> {
-    let Some(last) = heights.last().copied() else { return Ok(Vec::new()) };
-    let found = network
-        .upstreams
-        .first(Need::Height(last), |upstream| {
-            async move {
-                let events = upstream.block_events(heights).await?;
-                let not_yet = events.iter().any(|events| matches!(events, AtHeight::NotYet));
-                if not_yet {
-                    return Err(UpstreamError::Missing("the events of its newest block yet"));
-                }
-                Ok(events)
-            }
-            .boxed()
-        })
-        .await?;
+    let found = events_of(network, heights).await?;
     let mut read = Vec::with_capacity(found.len());
     for events in found {
         read.push(match events.known() {
@@ -429,6 +431,30 @@ pub(super) async fn read_blocks(
         });
     }
     Ok(read)
+}
+
+/// What the first upstream tells that has all of the blocks; else what the first one tells that has the
+/// last of them.
+async fn events_of(
+    network: &CosmosNetwork,
+    heights: &[Height],
+) -> Result<Vec<AtHeight<BlockEvents>>, UpstreamError> {
+    let Some(last) = heights.last().copied() else { return Ok(Vec::new()) };
+    let mut in_part = None;
+    let mut failed = UpstreamError::Unreachable("no upstream is usable now".into());
+    for upstream in network.upstreams.order(Need::Height(last)) {
+        match upstream.block_events(heights).await {
+            Ok(told) if told.iter().any(|events| matches!(events, AtHeight::NotYet)) => {
+                failed = UpstreamError::Missing("the events of its newest block yet");
+            }
+            Ok(told) if told.iter().any(|events| matches!(events, AtHeight::Pruned)) => {
+                in_part.get_or_insert(told);
+            }
+            Ok(told) => return Ok(told),
+            Err(error) => failed = error,
+        }
+    }
+    in_part.ok_or(failed)
 }
 
 async fn with_hashes(

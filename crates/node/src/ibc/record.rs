@@ -9,8 +9,8 @@ use super::{
 use crate::{context::Context, cosmos::CosmosNetwork, moves::to};
 use postrider_cosmos::StateFact;
 use postrider_ibc::{
-    Acknowledgement, ChannelEndId, IbcEvent, Order, Packet, Sequence, acknowledgement_commitment,
-    lane, paths, paths::ListedCommitment,
+    Acknowledgement, ChannelEndId, Height, IbcEvent, Order, Packet, Sequence, Timeout,
+    acknowledgement_commitment, lane, paths, paths::ListedCommitment,
 };
 use postrider_message::{
     Certainty, Duty, DutyKind, DutyState, Fact, FactRecord, LaneId, Message, MessageId,
@@ -20,7 +20,7 @@ use postrider_message::{
 use postrider_store::{DutyMove, ProvenMessage, StoreError};
 use postrider_verification::tendermint::{CosmosAnchor, StateKey};
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -135,19 +135,34 @@ fn key(event: &IbcEvent, channel: &Channel) -> Option<String> {
 fn says(event: &IbcEvent, order: Order, value: Option<&[u8]>) -> bool {
     match event {
         IbcEvent::Sent(packet) => value == Some(packet.commitment().as_slice()),
-        // What was committed to is deleted when the packet is settled.
+        // What was committed to is deleted when the packet is settled; nor is it there before the packet is
+        // sent, which is asked apart.
         IbcEvent::Acknowledged(_) | IbcEvent::TimedOut(_) => value.is_none(),
         IbcEvent::Received(packet) => match order {
             Order::Unordered => value.is_some(),
-            Order::Ordered => value
-                .and_then(|bytes| bytes.try_into().ok())
-                .is_some_and(|next| u64::from_be_bytes(next) > packet.sequence.get()),
+            Order::Ordered => is_past(value, packet.sequence),
         },
         IbcEvent::AcknowledgementWritten { acknowledgement, .. } => {
             value == Some(acknowledgement_commitment(acknowledgement).as_slice())
         }
         IbcEvent::ChannelChanged(_) => false,
     }
+}
+
+/// The key of the counter that tells whether a packet that is settled was ever sent, and its sequence.
+fn sent_before(event: &IbcEvent) -> Option<(String, Sequence)> {
+    match event {
+        IbcEvent::Acknowledged(place) | IbcEvent::TimedOut(place) => {
+            Some((paths::next_sequence_send(&place.source), place.sequence))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a proven counter of sequences (eight bytes, big-endian) is beyond one.
+fn is_past(next: Option<&[u8]>, sequence: Sequence) -> bool {
+    let next = next.and_then(|bytes| bytes.try_into().ok()).map(u64::from_be_bytes);
+    next.is_some_and(|next| next > sequence.get())
 }
 
 async fn judge(
@@ -183,7 +198,11 @@ async fn judge(
             Some(key) => value_at(key).is_some(),
             None => says(claim.event, claim.channel.order(), value_at(&claim.key)),
         };
-        if !is_so {
+        let was_sent = match sent_before(claim.event) {
+            Some((counter, sequence)) => is_past(value_at(&StateKey::ibc(counter)?), sequence),
+            None => true,
+        };
+        if !is_so || !was_sent {
             continue;
         }
         let observation = Observation {
@@ -207,6 +226,9 @@ async fn read<'a>(
     let (gone, there): (Vec<_>, Vec<_>) = claims.partition(|claim| {
         matches!(claim.event, IbcEvent::Acknowledged(_) | IbcEvent::TimedOut(_))
     });
+    let counters: BTreeSet<String> =
+        gone.iter().filter_map(|claim| sent_before(claim.event)).map(|(key, _)| key).collect();
+    let counters = counters.into_iter().map(StateKey::ibc).collect::<Result<Vec<_>, _>>()?;
     let (gone, there) = (unique(gone), unique(there));
     // What was listed as pending is proven by this very block already.
     let height = anchor.block().height;
@@ -221,9 +243,13 @@ async fn read<'a>(
             None => unproven.push(key),
         }
     }
-    let proven = proofs::fetch(network, anchor, &unproven).await?;
+    let shown = unproven.len();
+    unproven.extend(counters);
+    let mut proven = proofs::fetch(network, anchor, &unproven).await?;
     let facts = proven.iter().map(|proven| proven.fact.clone());
     state.extend(unproven.iter().map(|key| key.path().to_vec()).zip(facts));
+    // Nobody is shown the counters.
+    proven.truncate(shown);
     network.proofs.keep(height, unproven.into_iter().zip(proven));
     let absent = network.light.prove_absences(anchor, &gone).await?;
     state.extend(gone.iter().map(|key| key.path().to_vec()).zip(absent));
@@ -371,13 +397,20 @@ impl Facts {
         if relays(context, from) {
             let reason = Reason::AwaitingAcknowledgement;
             self.duties.push(wait(DutyKind::Acknowledge, from, reason, WHEN_FREED));
-            let due = match packet.timeout.nanoseconds {
-                0 => UnixMillis(at.0.saturating_add(LOOK_AGAIN)),
-                nanoseconds => UnixMillis(nanoseconds / 1_000_000),
-            };
+            let due = first_look(packet.timeout, at);
             self.duties.push(wait(DutyKind::TimeOut, from, Reason::AwaitingTimeout, due));
         }
         self.messages.push(ProvenMessage { message, evidence: Vec::new() });
+    }
+}
+
+/// When a packet's timeout is first looked at: nobody knows when a height will be reached.
+fn first_look(timeout: Timeout, at: UnixMillis) -> UnixMillis {
+    let soon = UnixMillis(at.0.saturating_add(LOOK_AGAIN));
+    match timeout.nanoseconds {
+        0 => soon,
+        nanoseconds if timeout.height == Height::default() => UnixMillis(nanoseconds / 1_000_000),
+        nanoseconds => soon.min(UnixMillis(nanoseconds / 1_000_000)),
     }
 }
 
@@ -390,12 +423,14 @@ pub(super) async fn release(
 ) -> Result<(), StoreError> {
     let Some(detail) = context.store.message(message).await? else { return Ok(()) };
     let packet = Packet::of(&detail.message).and_then(Result::ok);
+    let is_known = detail.message.payload.bytes().is_some();
     let filter = context.config.ibc.get(&detail.message.lane.source.network).map(|ibc| &ibc.filter);
     let is_free = |duty: &Duty| match &duty.state {
         DutyState::Held(Reason::FilteredOut { .. }) => {
             let Some(packet) = &packet else { return false };
             filter.is_none_or(|filter| filter.refuses(packet, duty.kind).is_none())
         }
+        DutyState::Held(Reason::DataNotFound { .. }) => is_known,
         _ => false,
     };
     let moves = detail.duties.iter().filter(|duty| is_free(duty)).map(|duty| {
@@ -442,4 +477,33 @@ fn subject(
 /// A fact that names the packet's place only: what was committed to there is deleted.
 fn place_subject(lane: LaneId, sequence: Sequence) -> Subject {
     Subject { lane, nonce: MessageNonce(sequence.get()), payload: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Class (a): a counter that is not there, or not eight bytes, says nothing of a packet.
+    #[test]
+    fn r5_a_a_packet_was_sent_only_if_the_counter_is_beyond_it() {
+        let seventh = Sequence::try_from(7).unwrap();
+        for (next, expected) in [(0, false), (7, false), (8, true), (u64::MAX, true)] {
+            assert_eq!(is_past(Some(&next.to_be_bytes()), seventh), expected, "{next}");
+        }
+        for bytes in [None, Some(&[][..]), Some(&[9][..]), Some(&[9; 9][..])] {
+            assert!(!is_past(bytes, seventh), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_by_height_does_not_wait_for_that_by_time() {
+        let at = UnixMillis(1_000_000);
+        let none = Height::default();
+        let height = Height { revision_number: 1, revision_height: 50 };
+        let look = |height, nanoseconds| first_look(Timeout { height, nanoseconds }, at).0;
+        assert_eq!(look(none, 7_000_000_000_000), 7_000_000);
+        assert_eq!(look(height, 0), 1_000_000 + LOOK_AGAIN);
+        assert_eq!(look(height, 7_000_000_000_000), 1_000_000 + LOOK_AGAIN);
+        assert_eq!(look(height, 1_001_000_000_000), 1_001_000);
+    }
 }

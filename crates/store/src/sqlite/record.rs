@@ -90,6 +90,8 @@ pub(super) async fn blocks(conn: &mut SqliteConnection, batch: &BlockBatch) -> R
         lost,
     };
     let done = settle::follow(conn, &changes, batch.at).await?;
+    duties::shift(conn, &batch.moves, batch.at).await?;
+    inclusion::included(conn, &batch.network, &batch.included, batch.at).await?;
     let alarms = supply::record(conn, batch).await?;
     let new_messages = changes.new_messages.len();
     Ok(Recorded { affected: done.affected, new_messages, alarms })

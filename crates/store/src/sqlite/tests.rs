@@ -15,6 +15,8 @@ fn batch(from: Option<BlockRef>, count: u64) -> BlockBatch {
         messages: vec![],
         facts: vec![],
         duties: vec![],
+        moves: vec![],
+        included: vec![],
         movements: vec![],
         tokens: B256::ZERO,
         tip_time: None,

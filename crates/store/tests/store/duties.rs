@@ -35,6 +35,33 @@ async fn facts_settle_duties_by_who_did_it() {
     );
 }
 
+/// What was found and which transactions are in blocks is recorded with the cursor, or not at all: no kill
+/// falls between them.
+#[tokio::test]
+async fn r4_moves_and_inclusions_go_with_the_cursor() {
+    let world = World::new().await;
+    let one = message(1);
+    world.store.record_blocks(sending(1, std::slice::from_ref(&one))).await.unwrap();
+    let (attest, commit) = (duty(&one, DutyKind::Attest), duty(&one, DutyKind::Commit).id());
+    let new = vec![transaction(55, 0, vec![commit])];
+    world.store.record_transactions(new, UnixMillis(2)).await.unwrap();
+    let ready = DutyState::Ready(Reason::AwaitingPlan);
+    let seen = SeenTransaction { hash: tx(55), block: block(1), succeeded: true };
+    let moves = vec![to(&attest, "waiting", ready.clone())];
+    let whole = BlockBatch { moves, included: vec![seen], ..batch("beta", 0, 1) };
+    let wrong = BlockBatch { facts: vec![fact(&one, Fact::Sent, "alpha", 9)], ..whole.clone() };
+    world.store.record_blocks(wrong).await.unwrap_err();
+    assert_eq!(world.detail(&one).await.duties[0].state.as_str(), "waiting");
+    let signer = world.store.in_flight(&network("beta"), "0xsigner").await.unwrap();
+    assert_eq!(signer.len(), 1);
+    world.store.record_blocks(whole).await.unwrap();
+    let duties = world.detail(&one).await.duties;
+    assert_eq!(duties[0].state, ready);
+    // It left its aim unreached, so it is tried again.
+    assert_eq!(duties[1].state.as_str(), "waiting");
+    assert_eq!(world.store.in_flight(&network("beta"), "0xsigner").await.unwrap().len(), 0);
+}
+
 #[tokio::test]
 async fn a_move_is_compared_first_and_repeating_it_writes_nothing() {
     let world = World::new().await;

@@ -130,6 +130,8 @@ pub(crate) fn batch(on: &str, from: u64, to: u64) -> BlockBatch {
         messages: vec![],
         facts: vec![],
         duties: vec![],
+        moves: vec![],
+        included: vec![],
         movements: vec![],
         tokens: B256::ZERO,
         tip_time: None,

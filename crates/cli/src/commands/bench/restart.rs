@@ -187,6 +187,8 @@ fn nothing(on: &NetworkName, (previous, block): (Option<BlockRef>, BlockRef)) ->
         messages: Vec::new(),
         facts: Vec::new(),
         duties: Vec::new(),
+        moves: Vec::new(),
+        included: Vec::new(),
         movements: Vec::new(),
         tokens: B256::ZERO,
         tip_time: None,
