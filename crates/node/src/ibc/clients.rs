@@ -161,6 +161,11 @@ impl Clients {
         }
     }
 
+    /// What was to lead one client is not sent.
+    pub(super) fn forget(&mut self, client: &ClientId) {
+        self.led.remove(client);
+    }
+
     /// What was on its way may be lost: nothing counts as led.
     pub(super) fn forget_led(&mut self) {
         self.led.clear();

@@ -29,6 +29,8 @@ pub(super) struct Chosen<'a> {
     pub(super) claims: BTreeMap<Height, Vec<Claim<'a>>>,
     /// What waits for the connection's delay.
     pub(super) waiting: Vec<Claim<'a>>,
+    /// What can only be proven by a later height, since the client is beyond this one without holding it.
+    pub(super) further: Vec<Claim<'a>>,
 }
 
 /// Chooses for one client.
@@ -60,8 +62,12 @@ impl Heights<'_, '_> {
                 None => fresh.push(claim),
             }
         }
-        if !fresh.is_empty() && self.lead(newest, &mut chosen).await? {
-            chosen.claims.entry(newest).or_default().extend(fresh);
+        if !fresh.is_empty() {
+            if self.lead(newest, &mut chosen).await? {
+                chosen.claims.entry(newest).or_default().extend(fresh);
+            } else {
+                chosen.further.extend(fresh);
+            }
         }
         if !delayed.is_empty() {
             self.delayed(delayed, &mut chosen).await?;

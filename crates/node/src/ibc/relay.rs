@@ -22,7 +22,7 @@ use postrider_ibc::{
     plan::{Action, BatchLimits, Filter, Item, batches, plan},
 };
 use postrider_message::{
-    Certainty, Duty, DutyId, DutyKind, DutyState, Fact, NetworkName, Reason, UnixMillis,
+    Certainty, Detail, Duty, DutyId, DutyKind, DutyState, Fact, NetworkName, Reason, UnixMillis,
 };
 use postrider_store::{DutyMove, OpenMessage, StoreError};
 use postrider_verification::tendermint::CosmosAnchor;
@@ -107,6 +107,13 @@ struct Round {
     outgoing: Vec<Outgoing>,
 }
 
+impl Round {
+    fn take(&mut self, other: Self) {
+        self.moves.extend(other.moves);
+        self.outgoing.extend(other.outgoing);
+    }
+}
+
 impl Relayer {
     /// What brings packets to `network`.
     #[must_use]
@@ -131,6 +138,8 @@ impl Relayer {
                 Err(error @ StoreError::Corrupt { .. }) => return Err(error),
                 // R6: whatever else the store refuses concerns one round of one network.
                 Err(error) => {
+                    // Updates that were planned may not have been stored.
+                    self.clients.forget_led();
                     tracing::error!(network = %self.network.name, %error, "relaying is delayed");
                 }
             }
@@ -295,7 +304,7 @@ impl Relayer {
                 }
             }
         }
-        self.send(&at, &clients, claims, &mut round, now).await?;
+        self.send(&at, &clients, claims, &mut round, now).await;
         Ok(round)
     }
 
@@ -357,7 +366,7 @@ impl Relayer {
         claims: Vec<Claim<'_>>,
         round: &mut Round,
         now: UnixMillis,
-    ) -> Result<(), ReadError> {
+    ) {
         let address = self.submitter.address().to_owned();
         let signer = Signer(&address);
         let mut by_client: BTreeMap<ClientId, Vec<Claim<'_>>> = BTreeMap::new();
@@ -366,39 +375,82 @@ impl Relayer {
         }
         for (id, claims) in by_client {
             let Some(client) = clients.get(&id) else { continue };
-            let heights = Heights { clients: &mut self.clients, at, client, signer };
-            let Chosen { updates, claims, waiting } = heights.choose(claims).await?;
-            for claim in waiting {
-                let network = at.network.name.clone();
-                let reason = Reason::AwaitingConnectionDelay { network };
-                round.moves.push(wait(claim.owed.duty, reason, None, now));
-            }
-            round.outgoing.extend(updates.into_iter().map(|messages| Outgoing {
-                messages,
-                purpose: "update client".to_owned(),
-                duties: Vec::new(),
-            }));
-            let mut ready = Vec::new();
-            for (height, claims) in claims {
-                for (claim, proven) in show::prove(at.other, height, claims).await? {
-                    let (duty, alone) = (claim.owed.duty, claim.is_alone());
-                    match show::message(&claim, &proven, show::on_chain(at.other, height), signer) {
-                        Ok(message) => ready.push(Ready {
-                            message,
-                            duty: duty.id(),
-                            kind: duty.kind,
-                            attempts: duty.attempts,
-                            alone,
-                        }),
-                        Err(Refusal::Ends(state)) => round.moves.push(to(duty, state)),
-                        Err(Refusal::Waits(reason)) => round.moves.push(later(duty, reason, now)),
-                    }
+            let duties: Vec<&Duty> = claims.iter().map(|claim| claim.owed.duty).collect();
+            match self.show(at, client, claims, signer, now).await {
+                Ok(shown) => round.take(shown),
+                // R6: what is wrong with one client concerns what is brought over it, and nothing else.
+                Err(error) => {
+                    self.clients.forget(&id);
+                    tracing::debug!(network = %at.network.name, client = %id, %error, "not planned");
+                    let moves = duties.into_iter().map(|duty| match &error {
+                        ReadError::Fork { .. } => wait(
+                            duty,
+                            clients::reason(at.network, &id, detail_of(&error)),
+                            None,
+                            now,
+                        ),
+                        _ => {
+                            later(duty, Reason::SimulationFailed { detail: detail_of(&error) }, now)
+                        }
+                    });
+                    round.moves.extend(moves);
                 }
             }
-            round.outgoing.extend(bundles(ready));
         }
-        Ok(())
     }
+
+    /// What of claims over one client is sent, after what leads the client to the heights of their proofs.
+    async fn show(
+        &mut self,
+        at: &At<'_>,
+        client: &Client,
+        claims: Vec<Claim<'_>>,
+        signer: Signer<'_>,
+        now: UnixMillis,
+    ) -> Result<Round, ReadError> {
+        let mut round = Round::default();
+        let heights = Heights { clients: &mut self.clients, at, client, signer };
+        let Chosen { updates, claims, waiting, further } = heights.choose(claims).await?;
+        for claim in waiting {
+            let network = at.network.name.clone();
+            let reason = Reason::AwaitingConnectionDelay { network };
+            round.moves.push(wait(claim.owed.duty, reason, None, now));
+        }
+        for claim in further {
+            let detail = "it holds a later height than was read here, and not this one".into();
+            let reason = clients::reason(at.network, &client.id, detail);
+            // Mostly another relayer was quicker by a block.
+            round.moves.push(wait(claim.owed.duty, reason, Some(now), now));
+        }
+        round.outgoing.extend(updates.into_iter().map(|messages| Outgoing {
+            messages,
+            purpose: "update client".to_owned(),
+            duties: Vec::new(),
+        }));
+        let mut ready = Vec::new();
+        for (height, claims) in claims {
+            for (claim, proven) in show::prove(at.other, height, claims).await? {
+                let (duty, alone) = (claim.owed.duty, claim.is_alone());
+                match show::message(&claim, &proven, show::on_chain(at.other, height), signer) {
+                    Ok(message) => ready.push(Ready {
+                        message,
+                        duty: duty.id(),
+                        kind: duty.kind,
+                        attempts: duty.attempts,
+                        alone,
+                    }),
+                    Err(Refusal::Ends(state)) => round.moves.push(to(duty, state)),
+                    Err(Refusal::Waits(reason)) => round.moves.push(later(duty, reason, now)),
+                }
+            }
+        }
+        round.outgoing.extend(bundles(ready));
+        Ok(round)
+    }
+}
+
+fn detail_of(error: &ReadError) -> Detail {
+    error.to_string().as_str().into()
 }
 
 /// What a decision comes to: something to be proven, or a move.

@@ -9,15 +9,12 @@ use super::{
 };
 use crate::{context::Context, cosmos::CosmosNetwork};
 use futures::FutureExt;
-use ibc_proto::{
-    google::protobuf::Any,
-    ibc::core::{
-        client::v1::{
-            QueryClientStatesRequest, QueryClientStatesResponse, QueryConsensusStateHeightsRequest,
-            QueryConsensusStateHeightsResponse,
-        },
-        connection::v1::{QueryClientConnectionsRequest, QueryClientConnectionsResponse},
+use ibc_proto::ibc::core::{
+    client::v1::{
+        QueryClientStatesRequest, QueryClientStatesResponse, QueryConsensusStateHeightsRequest,
+        QueryConsensusStateHeightsResponse,
     },
+    connection::v1::{QueryClientConnectionsRequest, QueryClientConnectionsResponse},
 };
 use postrider_cosmos::{LightError, Need, UpstreamError};
 use postrider_ibc::{
@@ -30,7 +27,7 @@ use postrider_message::{AlarmKind, Height, UnixMillis};
 use postrider_verification::tendermint::{ClaimedBlock, CosmosAnchor, Misbehaviour};
 use prost::Message;
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
@@ -39,6 +36,8 @@ const MIN_PAUSE: Duration = Duration::from_secs(2);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// How often the list of clients is read anew.
 const LIST_AGAIN: Duration = Duration::from_secs(600);
+/// A client that was shown misbehaviour and is not frozen after this time is shown it again.
+const SHOW_AGAIN: Duration = Duration::from_secs(60);
 /// The most clients of one network that are tended.
 const MAX_TENDED: usize = 200;
 
@@ -73,8 +72,8 @@ pub(super) struct Tended {
     listed: Option<Instant>,
     looked: Option<Instant>,
     pause: Duration,
-    /// Misbehaviour that was shown, by the hash of the block that contradicts.
-    shown: HashSet<(ClientId, Height)>,
+    /// When misbehaviour at a height was last shown to a client. Whether that worked, its state says.
+    shown: HashMap<(ClientId, Height), Instant>,
 }
 
 /// Where clients are tended.
@@ -112,16 +111,17 @@ impl Tending<'_> {
         for client in read.values() {
             let third = client.state.trusting_period / 3;
             pause = pause.min(third / 4).max(MIN_PAUSE);
-            if let Some(found) = &misbehaviour {
-                let place = (client.id.clone(), found.accepted().block().height);
-                if client.state.frozen.is_none() && tended.shown.insert(place) {
-                    outgoing.push(self.misbehaviour(other, client, found).await?);
+            let told = match &misbehaviour {
+                Some(found) => self.show(other, client, found, &mut tended.shown).await,
+                None => self.tend(other, client, known).await,
+            };
+            match told {
+                Ok(told) => outgoing.extend(told),
+                // R6: the others are tended all the same.
+                Err(error) => {
+                    let (network, id, of) = (&self.network.name, &client.id, &other.name);
+                    tracing::warn!(%network, client = %id, %of, %error, "a client was not tended");
                 }
-                continue;
-            }
-            if let Some(messages) = self.tend(other, client, known).await? {
-                let purpose = format!("refresh {}", client.id);
-                outgoing.push(Outgoing { messages, purpose, duties: Vec::new() });
             }
         }
         tended.pause = pause;
@@ -181,7 +181,7 @@ impl Tending<'_> {
         other: &CosmosNetwork,
         client: &Client,
         known: &mut Clients,
-    ) -> Result<Option<Vec<Any>>, PathError> {
+    ) -> Result<Option<Outgoing>, PathError> {
         let (network, id) = (&self.network.name, &client.id);
         if client.state.frozen.is_some() {
             let words =
@@ -210,7 +210,8 @@ impl Tending<'_> {
         match lead {
             Ok(Lead::By(messages)) => {
                 tracing::info!(%network, client = %id, of = %other.name, %height, "a client is refreshed");
-                Ok(Some(messages))
+                let purpose = format!("refresh {id}");
+                Ok(Some(Outgoing { messages, purpose, duties: Vec::new() }))
             }
             Ok(Lead::Held | Lead::Further) => Ok(None),
             Err(error @ ReadError::Fork { .. }) => {
@@ -220,6 +221,24 @@ impl Tending<'_> {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// What shows misbehaviour to a client that is not frozen yet; nothing if it was shown a moment ago.
+    async fn show(
+        &self,
+        other: &CosmosNetwork,
+        client: &Client,
+        found: &Misbehaviour,
+        shown: &mut HashMap<(ClientId, Height), Instant>,
+    ) -> Result<Option<Outgoing>, PathError> {
+        let place = (client.id.clone(), found.accepted().block().height);
+        let is_on_its_way = shown.get(&place).is_some_and(|at| at.elapsed() < SHOW_AGAIN);
+        if client.state.frozen.is_some() || is_on_its_way {
+            return Ok(None);
+        }
+        let outgoing = self.misbehaviour(other, client, found).await?;
+        shown.insert(place, Instant::now());
+        Ok(Some(outgoing))
     }
 
     /// What shows a client that validators signed two chains. Whether it worked, its state says.
