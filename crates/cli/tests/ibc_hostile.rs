@@ -109,6 +109,7 @@ impl Hostile {
         assert!(messages.iter().all(|m| m["outcome"] == "succeeded"), "{messages:#?}");
         let each = 7 * self.sent as u128 / 2;
         assert_eq!(self.received().await, [each, each], "each was received once");
+        self.world.assert_supply_agrees().await;
     }
 
     async fn store(&self) -> SqliteStore {
