@@ -29,6 +29,10 @@ use postrider_cosmos::{
     CheckTx, GasPolicy, RpcClient, RpcUrl, TxBuilder, Upstream, tx::any, upstream::default_limits,
 };
 use postrider_devnet::{CosmosAccount, CosmosChain, CosmosPlan};
+use postrider_ibc::{
+    ClientId, PortId,
+    messages::{NewChannel, Signer, channel_open_init, connection_open_init},
+};
 use postrider_signing::{CosmosAlgorithm, CosmosKey, Keystore, Password};
 use prost::Message;
 use rand::{RngExt, SeedableRng};
@@ -204,6 +208,66 @@ async fn ordered_channels_carry_in_order_and_close() {
     );
     let has = beta.rpc().balance(bob.address(), "token").await.unwrap();
     assert_eq!(has - had, 6, "what came back was not executed");
+}
+
+/// A running node ends what others began, on both chains, where the settings say so: a connection, a channel over
+/// it, and an interchain account's ordered channel that no relayer began. What `deny` names is left alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn handshakes_that_others_began_are_ended_by_a_running_node() {
+    let world = World::start().await;
+    world.create_path();
+    world.change_config(|text| {
+        let settings = "roles = [\"relay\"]\nhandshakes = true\ndeny = [\"mock/*\"]";
+        text.replace("roles = [\"relay\"]", settings)
+    });
+    let _node = world.node();
+    let [alpha, beta] = &world.chains[..] else { panic!("two chains") };
+    let alice = CosmosAccount::named("alice");
+    let signer = Signer(alice.address());
+    let client: ClientId = "07-tendermint-0".parse().unwrap();
+    let begin = connection_open_init(&client, &client, Duration::ZERO, signer);
+    submit(beta, &alice, vec![begin]).await;
+    let register = any(&MsgRegisterInterchainAccount {
+        owner: alice.address().to_owned(),
+        connection_id: "connection-0".into(),
+        version: String::new(),
+        ordering: Order::Ordered.into(),
+    });
+    submit(alpha, &alice, vec![register]).await;
+    let are_open = async |what: &str, count: usize| {
+        let told = world.run(&["ibc", what, "list", "alpha", "beta"]);
+        let rows = told[format!("{what}s")].as_array().unwrap().clone();
+        rows.iter().filter(|row| states(row) == ["open", "open"]).count() == count
+    };
+    world.until("the connection is open", async || are_open("connection", 2).await).await;
+    world.until("the account's channel is open", async || are_open("channel", 2).await).await;
+
+    let channel = |port: &str, version: &str| {
+        let port: PortId = port.parse().unwrap();
+        let (counterparty_port, order) = (port.clone(), postrider_ibc::Order::Unordered);
+        let new = NewChannel { port, counterparty_port, order, version: version.to_owned() };
+        channel_open_init(&new, &"connection-1".parse().unwrap(), signer)
+    };
+    submit(beta, &alice, vec![channel("mock", "mock-version")]).await;
+    submit(beta, &alice, vec![channel("transfer", "ics20-1")]).await;
+    world.until("the second channel is open", async || are_open("channel", 3).await).await;
+    let row = listed(&world, "channel", |row| states(row).contains(&"init"));
+    assert!(row["sides"][1]["channel"].as_str().unwrap().starts_with("mock/"), "{row:#}");
+    assert_eq!(states(&row), ["none", "init"], "it is left alone: {row:#}");
+
+    // Packets cross what nobody told this node of.
+    let row = listed(&world, "channel", |row| {
+        row["sides"][1]["channel"]
+            .as_str()
+            .is_some_and(|end| end.starts_with("transfer/") && end != "transfer/channel-0")
+    });
+    let bob = CosmosAccount::named("bob");
+    let end = row["sides"][1]["channel"].as_str().unwrap();
+    world.run_as_alice(&["ibc", "transfer", "beta", end, "7token", bob.address()]);
+    let messages = world.until_settled(1).await;
+    assert_eq!(outcomes(&messages), ["succeeded"]);
+    let again = world.run(&["ibc", "connection", "list", "alpha", "beta"]);
+    assert_eq!(again["connections"].as_array().unwrap().len(), 2, "none is made twice: {again:#}");
 }
 
 /// A connection that asks for a delay: a packet is brought when it has passed, and says meanwhile what it

@@ -90,6 +90,8 @@ pub struct IbcConfig {
     pub clear_every: Duration,
     /// How many blocks are searched, from the newest down, for the data of packets.
     pub search_blocks: u64,
+    /// Whether it ends there the handshakes that others began.
+    pub handshakes: bool,
     /// The clients there that are kept from expiring; `None` for all that channels of ours stand on.
     pub clients: Option<BTreeSet<ClientId>>,
 }
@@ -280,6 +282,7 @@ fn ibc_of(table: &IbcTable, roles: BTreeSet<Role>) -> IbcConfig {
             table.clear_minutes.unwrap_or(CLEAR_MINUTES).clamp(1, 7 * 24 * 60) * 60,
         ),
         search_blocks: table.search_blocks.unwrap_or(SEARCH_BLOCKS).min(MAX_SEARCH_BLOCKS),
+        handshakes: table.handshakes,
         clients: table.clients.clone(),
     }
 }
@@ -302,6 +305,9 @@ pub(super) fn ibc(file: &File, problems: &mut Problems<'_>) -> BTreeMap<NetworkN
         }
         if roles.contains(&Role::Relay) && network.signers().is_empty() {
             demand("role `relay` needs a key that pays", "set `signer` in the network's table");
+        }
+        if table.get_ref().handshakes && !roles.contains(&Role::Relay) {
+            demand("`handshakes` needs role `relay`", "add the role, or remove the setting");
         }
         found.insert(name.clone(), ibc_of(table.get_ref(), roles));
     }

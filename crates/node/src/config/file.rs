@@ -216,6 +216,8 @@ pub(super) struct IbcTable {
     pub(super) standby_seconds: Option<u64>,
     pub(super) clear_minutes: Option<u64>,
     pub(super) search_blocks: Option<u64>,
+    #[serde(default)]
+    pub(super) handshakes: bool,
     pub(super) clients: Option<BTreeSet<ClientId>>,
 }
 

@@ -2,6 +2,7 @@
 //! says is pending, [`relay`] brings it to the other network, [`submit`] pays for it. [`path`] makes what all
 //! of that travels on; [`supply`] watches the tokens that do.
 
+mod attend;
 mod backlog;
 pub mod channels;
 mod clearing;

@@ -1,12 +1,15 @@
 //! The task that brings packets, acknowledgements and timeouts to one Cosmos network.
 
+mod upkeep;
+
 use super::{
+    attend::Attended,
     channels::{Channels, ReadError},
     clients::{self, Client, Clients},
     heights::{Chosen, Heights},
     show::{self, Claim, Refusal},
     submit::{Outgoing, Payers},
-    tend::{Tended, Tending},
+    tend::Tended,
     view::{self, At, Lane},
 };
 use crate::{
@@ -57,6 +60,7 @@ pub struct Relayer {
     submitter: Payers,
     clients: Clients,
     tended: BTreeMap<NetworkName, Tended>,
+    attended: BTreeMap<NetworkName, Attended>,
 }
 
 /// A packet with a duty towards this network.
@@ -123,8 +127,8 @@ impl Relayer {
         channels: Arc<Channels>,
         submitter: Payers,
     ) -> Self {
-        let (clients, tended) = (Clients::default(), BTreeMap::new());
-        Self { context, network, channels, submitter, clients, tended }
+        let (clients, tended, attended) = (Clients::default(), BTreeMap::new(), BTreeMap::new());
+        Self { context, network, channels, submitter, clients, tended, attended }
     }
 
     /// Relays until cancelled.
@@ -191,45 +195,8 @@ impl Relayer {
             let Some(other) = other.cloned() else { continue };
             self.bring(&other, owed, now).await?;
         }
-        self.tend().await
-    }
-
-    /// Keeps the clients of all other networks from expiring.
-    async fn tend(&mut self) -> Result<(), StoreError> {
-        let others: Vec<Arc<CosmosNetwork>> = self
-            .context
-            .cosmos
-            .values()
-            .filter(|other| other.name != self.network.name && is_known(other))
-            .cloned()
-            .collect();
-        for other in others {
-            let mut tended = self.tended.remove(&other.name).unwrap_or_default();
-            let looked = match newest(&self.network).await {
-                Ok(here) => {
-                    let address = self.submitter.address().to_owned();
-                    let tending = Tending {
-                        context: &self.context,
-                        network: &self.network,
-                        here: &here,
-                        signer: Signer(&address),
-                    };
-                    tending.look(&other, &mut tended, &mut self.clients).await
-                }
-                Err(error) => Err(error.into()),
-            };
-            self.tended.insert(other.name.clone(), tended);
-            match looked {
-                Ok(outgoing) => {
-                    self.submitter.send(outgoing).await?;
-                }
-                Err(error) => {
-                    let (network, of) = (&self.network.name, &other.name);
-                    tracing::warn!(%network, %of, %error, "clients were not looked at");
-                }
-            }
-        }
-        Ok(())
+        self.tend().await?;
+        self.attend().await
     }
 
     /// Brings what another network says.

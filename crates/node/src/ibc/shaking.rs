@@ -221,34 +221,18 @@ impl<'a> Shaking<'a> {
     ) -> Option<Any> {
         let (here, there) = (seen.has.of(side), seen.has.of(side.other()));
         let own = here.connection.as_ref().map(|(id, _)| id);
-        let (connection_there, channel_there) = (there.connection.as_ref(), there.channel.as_ref());
-        let channel_here = here.channel.as_ref().map(|(id, _)| id);
-        Some(match step {
-            Step::ConnectionInit => messages::connection_open_init(
+        match step {
+            Step::ConnectionInit => Some(messages::connection_open_init(
                 self.client(side),
                 self.client(side.other()),
                 self.wanted.delay,
                 signer,
-            ),
-            Step::ConnectionTry => {
-                let (id, end) = connection_there?;
-                messages::connection_open_try(end, id, connection?, signer)
+            )),
+            Step::ChannelInit => {
+                Some(messages::channel_open_init(&self.new_channel()?, own?, signer))
             }
-            Step::ConnectionAck => {
-                messages::connection_open_ack(own?, &connection_there?.0, connection?, signer)
-            }
-            Step::ConnectionConfirm => messages::connection_open_confirm(own?, connection?, signer),
-            Step::ChannelInit => messages::channel_open_init(&self.new_channel()?, own?, signer),
-            Step::ChannelTry => {
-                let (id, end) = channel_there?;
-                messages::channel_open_try(end, id, own?, channel?, signer)
-            }
-            Step::ChannelAck => {
-                let (id, end) = channel_there?;
-                messages::channel_open_ack(channel_here?, (id, end), channel?, signer)
-            }
-            Step::ChannelConfirm => messages::channel_open_confirm(channel_here?, channel?, signer),
-        })
+            step => answer(step, (here, there), (connection, channel), signer),
+        }
     }
 
     fn made(&self, seen: &Seen, steps: usize) -> Option<Made> {
@@ -270,6 +254,39 @@ impl<'a> Shaking<'a> {
         };
         Some(Made { sides: [side(Side::A)?, side(Side::B)?], steps })
     }
+}
+
+/// The message of a step that answers the other side, or follows from its answer; `None` for a first step, and
+/// if what it speaks of is not there.
+pub(super) fn answer(
+    step: Step,
+    (here, there): (&Has, &Has),
+    (connection, channel): (Option<&Shown>, Option<&Shown>),
+    signer: Signer<'_>,
+) -> Option<Any> {
+    let own = here.connection.as_ref().map(|(id, _)| id);
+    let (connection_there, channel_there) = (there.connection.as_ref(), there.channel.as_ref());
+    let channel_here = here.channel.as_ref().map(|(id, _)| id);
+    Some(match step {
+        Step::ConnectionInit | Step::ChannelInit => return None,
+        Step::ConnectionTry => {
+            let (id, end) = connection_there?;
+            messages::connection_open_try(end, id, connection?, signer)
+        }
+        Step::ConnectionAck => {
+            messages::connection_open_ack(own?, &connection_there?.0, connection?, signer)
+        }
+        Step::ConnectionConfirm => messages::connection_open_confirm(own?, connection?, signer),
+        Step::ChannelTry => {
+            let (id, end) = channel_there?;
+            messages::channel_open_try(end, id, own?, channel?, signer)
+        }
+        Step::ChannelAck => {
+            let (id, end) = channel_there?;
+            messages::channel_open_ack(channel_here?, (id, end), channel?, signer)
+        }
+        Step::ChannelConfirm => messages::channel_open_confirm(channel_here?, channel?, signer),
+    })
 }
 
 /// Whether a step may have failed since somebody else took it.

@@ -1,7 +1,9 @@
 //! The next step of a handshake (ICS-03, ICS-04), from whatever state two chains are in and whoever began.
 
+mod begun;
 mod pairing;
 
+pub use begun::{Begun, Owed, owed};
 pub use pairing::{Ends, Outdated, WantedChannel, WantedPath, select};
 
 use crate::{

@@ -36,6 +36,8 @@ fn first_gas(kind: &str) -> u64 {
         "MsgUpdateClient" => 600_000,
         "MsgRecvPacket" => 260_000,
         "MsgAcknowledgement" | "MsgTimeout" => 220_000,
+        // A module may make an account, or begin more, when a channel opens.
+        kind if kind.starts_with("MsgChannelOpen") => 500_000,
         _ => 300_000,
     }
 }
