@@ -22,8 +22,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How often is looked for what is owed.
+/// How often is looked for what is owed, and how much longer than a look the pause after it is: where there
+/// are many clients, packets do not wait for handshakes.
 const PAUSE: Duration = Duration::from_secs(5);
+const PAUSE_TO_LOOK: u32 = 10;
 /// A step that is not in the state after this time is taken again.
 const TAKE_AGAIN: Duration = Duration::from_secs(30);
 /// The most steps that are taken at a look, and the most that are remembered: anybody may begin as many
@@ -36,7 +38,8 @@ const MAX_CLIENTS: usize = 200;
 /// What is remembered of handshakes with one other network.
 #[derive(Debug, Default)]
 pub(super) struct Attended {
-    looked: Option<Instant>,
+    /// When the next look is due; at once if none was taken.
+    next: Option<Instant>,
     taken: HashMap<String, Instant>,
 }
 
@@ -59,21 +62,31 @@ impl Attending<'_> {
         attended: &mut Attended,
         known: &mut Clients,
     ) -> Result<Vec<Outgoing>, PathError> {
-        if attended.looked.is_some_and(|at| at.elapsed() < PAUSE) {
+        let started = Instant::now();
+        if attended.next.is_some_and(|next| started < next) {
             return Ok(Vec::new());
         }
-        attended.looked = Some(Instant::now());
-        let (own, their) = tokio::try_join!(
+        let read = tokio::try_join!(
             begun(self.network, self.here, other),
             begun(other, there, self.network)
-        )?;
+        );
+        let pause = PAUSE.max(started.elapsed().saturating_mul(PAUSE_TO_LOOK));
+        attended.next = started.checked_add(pause);
+        let (own, their) = read?;
         attended.taken.retain(|_, at| at.elapsed() < TAKE_AGAIN);
         let mut outgoing = Vec::new();
         let mut steps = owed(&own, &their);
         steps.retain(|owed| self.allows(other, owed) && !attended.taken.contains_key(&name(owed)));
         for owed in steps.into_iter().take(MAX_AT_ONCE) {
             let (network, step, of) = (&self.network.name, owed.step, &other.name);
-            match self.take((other, there), &owed, known).await {
+            let taken = self.take((other, there), &owed, known).await;
+            // What was to lead the client is not sent.
+            if !matches!(taken, Ok(Some(_)))
+                && let Some(id) = client(&owed)
+            {
+                known.forget(id);
+            }
+            match taken {
                 Ok(None) => {}
                 Ok(Some(calls)) => {
                     tracing::info!(%network, ?step, %of, "a handshake that others began goes on");

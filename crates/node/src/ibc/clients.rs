@@ -386,3 +386,22 @@ fn unusable(client: &Client, what: &str) -> ReadError {
     let what = format!("client {}: {what}", client.id);
     ReadError::Light(LightError::Upstream(UpstreamError::Garbage(what.into())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r6_what_is_not_sent_to_one_client_is_on_its_way_to_the_others_still() {
+        let ids = ["07-tendermint-0", "07-tendermint-1"];
+        let [odd, sound] = ids.map(|id| id.parse::<ClientId>().unwrap());
+        let mut clients = Clients::default();
+        clients.note(&odd, Height(7));
+        clients.note(&sound, Height(7));
+        clients.forget(&odd);
+        assert!(!clients.is_led(&odd, Height(7)));
+        assert!(clients.is_led(&sound, Height(7)));
+        clients.forget_led();
+        assert!(!clients.is_led(&sound, Height(7)));
+    }
+}

@@ -101,10 +101,7 @@ impl Tending<'_> {
         }
         tended.looked = Some(Instant::now());
         tended.pause = MIN_PAUSE;
-        if tended.listed.is_none_or(|at| at.elapsed() >= LIST_AGAIN) {
-            tended.ids = self.of(other).await?;
-            tended.listed = Some(Instant::now());
-        }
+        self.list_anew(other, tended).await?;
         let read = clients::read(self.network, self.here, &tended.ids).await?;
         let mut outgoing = Vec::new();
         let mut pause = MAX_PAUSE;
@@ -126,6 +123,26 @@ impl Tending<'_> {
         }
         tended.pause = pause;
         Ok(outgoing)
+    }
+
+    /// Reads which clients are to be tended, where that is due.
+    async fn list_anew(&self, other: &CosmosNetwork, tended: &mut Tended) -> Result<(), PathError> {
+        if tended.listed.is_some_and(|at| at.elapsed() < LIST_AGAIN) {
+            return Ok(());
+        }
+        match self.of(other).await {
+            Ok(ids) => {
+                tended.ids = ids;
+                tended.listed = Some(Instant::now());
+            }
+            Err(error) if tended.ids.is_empty() => return Err(error),
+            // R6: anybody can make the list longer than is read; the clients that are known do not expire for it.
+            Err(error) => {
+                let (network, of) = (&self.network.name, &other.name);
+                tracing::warn!(%network, %of, %error, "clients were not listed anew");
+            }
+        }
+        Ok(())
     }
 
     /// The clients here that follow another network and on which a connection stands, or those that the
