@@ -134,3 +134,41 @@ async fn r3_a_journal_restored_from_a_copy_is_named_and_can_be_taken_over() {
     let again = world.run(&["keys", "journal", "dvn"]);
     assert!(told(&again).contains("in order"), "{}", told(&again));
 }
+
+/// Hermes' operators bring their keys along: from the words, and from a key file, which must have the address
+/// that it names. Neither is shown.
+#[tokio::test]
+async fn r8_keys_of_cosmos_chains_are_taken_in() {
+    const WORDS: &str = "abandon abandon abandon abandon abandon abandon abandon abandon abandon \
+                         abandon abandon about";
+    const ADDRESS: &str = "cosmos19rl4cm2hmr8afy4kldpxz3fka4jguq0auqdal4";
+    let world = world().await;
+    let import = |name: &str, format: &str, input: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_postrider"));
+        command.args(["keys", "import", name, "--format", format, "--prefix", "cosmos", "--json"]);
+        command.arg("--config").arg(&world.config).env("POSTRIDER_PASSWORD", PASSWORD);
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+        let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), input.as_bytes()).unwrap();
+        let told = child.wait_with_output().unwrap();
+        assert!(!format!("{told:?}").contains("abandon"), "it is shown");
+        told
+    };
+    let told = import("words", "mnemonic", &format!("{WORDS}\n"));
+    assert!(told.status.success(), "{told:?}");
+    let words: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(words["cosmos_address"], ADDRESS);
+    let file =
+        |address: &str| serde_json::json!({ "address": address, "mnemonic": WORDS }).to_string();
+    let told = import("file", "key-file", &file(ADDRESS));
+    assert!(told.status.success(), "{told:?}");
+    let file_key: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(file_key["address"], words["address"]);
+    assert_eq!(file_key["key_algorithm"], "secp256k1");
+    let told = import("other", "key-file", &file("cosmos1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqnrql8a"));
+    assert!(!told.status.success());
+    assert!(String::from_utf8_lossy(&told.stderr).contains("another address"), "{told:?}");
+    let told = import("none", "mnemonic", "abandon hope");
+    assert!(!told.status.success());
+    assert!(String::from_utf8_lossy(&told.stderr).contains("not a mnemonic"), "{told:?}");
+}

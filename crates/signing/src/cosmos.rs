@@ -97,6 +97,17 @@ impl FromStr for CosmosAlgorithm {
 }
 
 impl CosmosAlgorithm {
+    /// Its name, as it is written in the configuration.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Secp256k1 => "secp256k1",
+            Self::Ethermint => "eth_secp256k1",
+            Self::CosmosEvm => "eth_secp256k1_cosmos_evm",
+            Self::Injective => "eth_secp256k1_injective",
+        }
+    }
+
     /// The type URL of its public key in a transaction's `SignerInfo`.
     #[must_use]
     pub fn public_key_type(self) -> &'static str {

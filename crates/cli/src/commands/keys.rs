@@ -6,16 +6,23 @@ use alloy_primitives::B256;
 use clap::{Args, Subcommand, ValueEnum};
 use postrider_message::{Detail, KeyName};
 use postrider_node::node::keys_path;
-use postrider_signing::{Journal, JournalError, JournalStart, Keystore, MAX_EXPIRY_SECONDS};
+use postrider_signing::{
+    AddressPrefix, CosmosAlgorithm, HdPath, Journal, JournalError, JournalStart, Keystore,
+    MAX_EXPIRY_SECONDS,
+};
+use secrecy::{ExposeSecret, SecretString};
 use std::io::Read;
+
+/// The most bytes of a key that are read.
+const MAX_INPUT: u64 = 16 * 1024;
 
 /// Makes and lists keys, and looks after their signing journals.
 #[derive(Debug, Subcommand)]
 pub enum Keys {
     /// Make a new key.
     New(New),
-    /// Take in a private key from standard input (hexadecimal).
-    Import(New),
+    /// Take in a key from standard input: a private key, a mnemonic, or a key file of Hermes or of an SDK chain.
+    Import(Import),
     /// List the keys.
     List {
         #[command(flatten)]
@@ -78,6 +85,93 @@ pub struct New {
     password: PasswordArgs,
 }
 
+/// What a key is read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A private key: 32 bytes in hexadecimal.
+    Hex,
+    /// The words of a mnemonic (BIP-39, English).
+    Mnemonic,
+    /// A key file of Hermes, or what an SDK chain's `keys add --output json` writes.
+    KeyFile,
+}
+
+/// Which key is taken in.
+#[derive(Debug, Args)]
+pub struct Import {
+    #[command(flatten)]
+    key: New,
+    /// What standard input holds.
+    #[arg(long, value_enum, default_value = "hex")]
+    format: Format,
+    /// The way from a mnemonic to the key (BIP-32).
+    #[arg(long, value_name = "PATH", default_value = "m/44'/118'/0'/0/0")]
+    hd_path: HdPath,
+    /// How a mnemonic's key makes its address: `secp256k1`, or `eth_secp256k1` and its like. A key file tells it.
+    #[arg(long, default_value = "secp256k1")]
+    algorithm: CosmosAlgorithm,
+    /// Show the key's address on the Cosmos chain whose addresses begin so too.
+    #[arg(long)]
+    prefix: Option<AddressPrefix>,
+}
+
+impl Import {
+    async fn run(self, output: &Output) -> Result<(), Failure> {
+        let Self { key: New { name, purpose, config, password }, format, .. } = &self;
+        let store = open(config)?;
+        let mut text = String::new();
+        std::io::stdin()
+            .take(MAX_INPUT)
+            .read_to_string(&mut text)
+            .map_err(Failure::io("reading the key from standard input"))?;
+        let (text, password) = (SecretString::from(text), password.read()?);
+        let taken = match format {
+            Format::Hex => {
+                store.import(name, &text, &password)?;
+                None
+            }
+            Format::Mnemonic => {
+                let words = SecretString::from(text.expose_secret().trim());
+                Some(store.import_mnemonic(
+                    name,
+                    &words,
+                    &self.hd_path,
+                    self.algorithm,
+                    &password,
+                )?)
+            }
+            Format::KeyFile => {
+                Some(store.import_key_file(name, &text, &self.hd_path, &password)?)
+            }
+        };
+        let address = store.attesting_key(name, &password)?.address();
+        if *purpose == Purpose::Attest {
+            Journal::create(store.folder(), address, JournalStart::KeyMayHaveSigned).await?;
+            output.note(&format!(
+                "it signs nothing for {MAX_EXPIRY_SECONDS} s: it may have signed elsewhere"
+            ));
+        }
+        let shown = format!("{address:#x}");
+        let Some(prefix) = &self.prefix else {
+            tell(output, name, &shown);
+            return Ok(());
+        };
+        let key = match taken {
+            Some(key) => key,
+            None => store.cosmos_key(name, &password, self.algorithm)?,
+        };
+        let cosmos = key.address(prefix);
+        output.line(&format!("{name}  {shown}  {cosmos}"));
+        output.document(&serde_json::json!({
+            "name": name,
+            "address": shown,
+            "cosmos_address": cosmos,
+            "key_algorithm": key.algorithm().as_str(),
+        }));
+        Ok(())
+    }
+}
+
 impl Keys {
     /// Runs the command.
     ///
@@ -93,23 +187,7 @@ impl Keys {
                 }
                 tell(output, &new.name, &format!("{address:#x}"));
             }
-            Self::Import(new) => {
-                let store = open(&new.config)?;
-                let mut text = String::new();
-                std::io::stdin()
-                    .take(1024)
-                    .read_to_string(&mut text)
-                    .map_err(Failure::io("reading the private key from standard input"))?;
-                let address = store.import(&new.name, &text.into(), &new.password.read()?)?;
-                if new.purpose == Purpose::Attest {
-                    let start = JournalStart::KeyMayHaveSigned;
-                    Journal::create(store.folder(), address, start).await?;
-                    output.note(&format!(
-                        "it signs nothing for {MAX_EXPIRY_SECONDS} s: it may have signed elsewhere"
-                    ));
-                }
-                tell(output, &new.name, &format!("{address:#x}"));
-            }
+            Self::Import(import) => import.run(output).await?,
             Self::List { config } => {
                 let names = open(&config)?.names()?;
                 for name in &names {
