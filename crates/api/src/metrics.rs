@@ -1,9 +1,9 @@
 //! Metrics in Prometheus' text format, version 0.0.4
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>). Labels are the words used
-//! everywhere; none of them comes from a message but lanes of tokens, which the store bounds, so there
-//! are only as many as the configuration and the closed lists allow.
+//! everywhere; none of them comes from a message but lanes of tokens, which the store bounds, and clients, of
+//! which so many are watched at most, so there are only as many as the configuration and the closed lists allow.
 
-use postrider_message::{NetworkName, Reason, Sums};
+use postrider_message::{NetworkName, Reason, Sums, UnixMillis};
 use postrider_node::{Context, standing::NetworkStanding};
 use postrider_store::{Result, Tally};
 use std::fmt::{Display, Write};
@@ -110,15 +110,37 @@ fn networks(
     for (network, reason) in conditions {
         text.sample(&[("network", network.as_str()), ("reason", reason.code())], 1);
     }
-    let help = "What the paying account held when it was last asked for, in the smallest unit.";
+    let help = "What a paying account held when it was last asked for, in the smallest unit.";
     text.family("postrider_wallet_balance", "gauge", help);
     for network in standings {
-        if let Some(wallet) = &network.wallet {
+        for wallet in &network.wallets {
             let labels = [("network", network.name.as_str()), ("address", wallet.address.as_str())];
             text.sample(&labels, wallet.balance);
         }
     }
+    clients(text, standings);
     in_vain(text, standings);
+}
+
+/// Light clients: how long they can still be led on, and whether they can at all.
+fn clients(text: &mut Text, standings: &[NetworkStanding<'_>]) {
+    let all = standings.iter().flat_map(|n| n.clients.iter().map(|client| (n.name, client)));
+    let all: Vec<_> =
+        all.map(|(network, client)| (network, client.id.to_string(), client)).collect();
+    let help = "Seconds until a light client cannot be led on any more, negative after that.";
+    text.family("postrider_client_expires_seconds", "gauge", help);
+    let now = UnixMillis::now();
+    for (network, id, client) in &all {
+        let Some(expires) = client.expires else { continue };
+        let left = (i128::from(expires.0) - i128::from(now.0)) / 1_000;
+        let labels = [("network", network.as_str()), ("client", id), ("of", client.of.as_str())];
+        text.sample(&labels, left);
+    }
+    text.family("postrider_client_frozen", "gauge", "1 for a light client that is frozen, 0 else.");
+    for (network, id, client) in &all {
+        let labels = [("network", network.as_str()), ("client", id), ("of", client.of.as_str())];
+        text.sample(&labels, u8::from(client.is_frozen));
+    }
 }
 
 /// Transactions that were paid for and changed nothing: they failed, or others had been faster.

@@ -362,10 +362,10 @@ async fn metrics_carry_the_words_used_everywhere() {
     store.raise(alarm).await.unwrap();
     let alpha = world.context.network(&network("alpha")).unwrap();
     alpha.progress.send_modify(|p| (p.head, p.durable) = (Height(12), Height(10)));
-    alpha.note_wallet("0xpayer", alloy_primitives::U256::MAX);
+    alpha.wallets.note("0xpayer", alloy_primitives::U256::MAX);
     let hub = &world.context.cosmos[&network("hub")];
     hub.progress.send_modify(|p| (p.head, p.durable) = (Height(7), Height(4)));
-    hub.note_wallet("cosmos1payer", alloy_primitives::U256::from(42));
+    hub.wallets.note("cosmos1payer", alloy_primitives::U256::from(42));
 
     let answer = world.get("/metrics").await;
     assert!(

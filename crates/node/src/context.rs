@@ -9,7 +9,10 @@ use postrider_evm::{RpcClient, Upstream, UpstreamError, Upstreams};
 use postrider_layerzero::Deployments;
 use postrider_message::{Alarm, AlarmKind, Height, MessageId, NetworkName, UnixMillis};
 use postrider_store::{Store, StoreError};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 use tokio::sync::{Notify, watch};
 
 /// A network as the tasks see it.
@@ -25,8 +28,8 @@ pub struct Network {
     pub progress: watch::Sender<Progress>,
     /// Wakes the planner of what is brought there.
     pub work: Notify,
-    /// The account that pays there, as last told by an upstream; `None` before that.
-    pub wallet: watch::Sender<Option<Wallet>>,
+    /// The accounts that pay there.
+    pub wallets: Wallets,
 }
 
 /// An account and what it holds.
@@ -36,6 +39,29 @@ pub struct Wallet {
     pub address: String,
     /// What it holds, in the network's smallest unit, as one upstream says.
     pub balance: U256,
+}
+
+/// The accounts that pay on a network, with what an upstream last said that they hold.
+#[derive(Debug, Default)]
+pub struct Wallets(Mutex<BTreeMap<String, U256>>);
+
+impl Wallets {
+    /// Notes what an upstream says that an account of ours holds.
+    pub fn note(&self, address: &str, balance: U256) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(address.to_owned(), balance);
+    }
+
+    /// Those of which something was told, by address.
+    #[must_use]
+    pub fn all(&self) -> Vec<Wallet> {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let wallet = |(address, balance): (&String, &U256)| Wallet {
+            address: address.clone(),
+            balance: *balance,
+        };
+        all.iter().map(wallet).collect()
+    }
 }
 
 /// How far a network is known.
@@ -77,13 +103,8 @@ impl Network {
         let upstreams =
             Arc::new(Upstreams::new(name.clone(), list, config.policy, config.finality));
         let progress = watch::Sender::new(Progress::default());
-        let wallet = watch::Sender::new(None);
-        Ok(Self { name, config, upstreams, progress, work: Notify::new(), wallet })
-    }
-
-    /// Notes what an upstream says that the paying account holds.
-    pub fn note_wallet(&self, address: &str, balance: U256) {
-        self.wallet.send_replace(Some(Wallet { address: address.to_owned(), balance }));
+        let (work, wallets) = (Notify::new(), Wallets::default());
+        Ok(Self { name, config, upstreams, progress, work, wallets })
     }
 }
 

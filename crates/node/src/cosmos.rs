@@ -2,10 +2,9 @@
 
 use crate::{
     config::CosmosConfig,
-    context::{Progress, Wallet},
-    ibc::{proofs::Proofs, submit::Gauge},
+    context::{Progress, Wallets},
+    ibc::{hosted::Hosted, proofs::Proofs, submit::Gauge},
 };
-use alloy_primitives::U256;
 use futures::future::join_all;
 use ibc_proto::google::protobuf::Any;
 use postrider_cosmos::{
@@ -14,7 +13,7 @@ use postrider_cosmos::{
 };
 use postrider_message::{Height, NetworkName, UnixMillis};
 use postrider_signing::CosmosKey;
-use postrider_verification::tendermint::{Misbehaviour, RootOfTrust};
+use postrider_verification::tendermint::{CosmosAnchor, Misbehaviour, RootOfTrust};
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -45,6 +44,8 @@ pub struct CosmosNetwork {
     pub light: LightClient,
     /// Proofs of its state that are of use again.
     pub proofs: Proofs,
+    /// The clients on it that follow other networks.
+    pub hosted: Hosted,
     /// How far it is known.
     pub progress: watch::Sender<Progress>,
     /// Wakes the planner of what is brought there.
@@ -56,8 +57,8 @@ pub struct CosmosNetwork {
     misbehaviour: Mutex<Option<Misbehaviour>>,
     /// How often the chain was told of it.
     told: AtomicU32,
-    /// The account that pays there, as last told by an upstream; `None` before that.
-    pub wallet: watch::Sender<Option<Wallet>>,
+    /// The accounts that pay there.
+    pub wallets: Wallets,
     /// What its transactions use and offer.
     gauge: Mutex<Gauge>,
 }
@@ -83,13 +84,14 @@ impl CosmosNetwork {
             upstreams,
             light,
             proofs: Proofs::default(),
+            hosted: Hosted::default(),
             progress: watch::Sender::new(Progress::default()),
             work: Notify::new(),
             heard: Mutex::default(),
             block: Notify::new(),
             misbehaviour: Mutex::default(),
             told: AtomicU32::new(0),
-            wallet: watch::Sender::new(None),
+            wallets: Wallets::default(),
             gauge: Mutex::default(),
         })
     }
@@ -136,11 +138,6 @@ impl CosmosNetwork {
         let pause = if is_told { (poll * POLLS_TOLD).min(TOLD).max(poll) } else { poll };
         // Whichever comes first.
         let _ = tokio::time::timeout(pause, self.block.notified()).await;
-    }
-
-    /// Notes what an upstream says that the paying account has of what gas is paid in.
-    pub fn note_wallet(&self, address: &str, balance: U256) {
-        self.wallet.send_replace(Some(Wallet { address: address.to_owned(), balance }));
     }
 
     /// Two blocks of one height that validators signed, if that was seen.
@@ -196,6 +193,24 @@ impl CosmosNetwork {
             return Ok(());
         }
         self.light.start(&self.config.root, now).await.map(|_| ())
+    }
+
+    /// Whether anything of it was read since this node runs.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.progress.borrow().durable.0 > 0
+    }
+
+    /// The newest block whose state was read to its end, anchored.
+    ///
+    /// # Errors
+    /// [`LightError`]: [`LightError::NotStarted`] if nothing was read yet.
+    pub async fn known_state(&self) -> Result<CosmosAnchor, LightError> {
+        let durable = self.progress.borrow().durable;
+        if durable.0 == 0 {
+            return Err(LightError::NotStarted);
+        }
+        Ok(self.anchor(durable.next()).await?.anchor)
     }
 
     /// The newest block that the best upstream tells of, anchored.

@@ -5,6 +5,7 @@ use crate::{
     bundle::Payers,
     config::{Config, LayerZeroConfig},
     context::{Context, Network},
+    cosmos::CosmosNetwork,
     follow::{FollowStopped, follow},
     ibc::{self, channels::Channels},
     peers::{
@@ -17,6 +18,7 @@ use crate::{
     unsent::watch,
 };
 use alloy_primitives::Address;
+use futures::FutureExt;
 use postrider_evm::UpstreamError;
 use postrider_layerzero::{Deployment, dvn::Vid, request::DvnPlace};
 use postrider_message::{NetworkName, PeerName, Role};
@@ -216,53 +218,57 @@ impl Node {
     ) -> Result<(), StartError> {
         let channels = Arc::new(Channels::default());
         for network in self.context.cosmos.values() {
-            let mut payers = Vec::new();
-            let algorithm = network.config.paying.algorithm;
-            for name in &network.config.signers {
-                let key = self.keystore.cosmos_key(name, &self.password, algorithm)?;
-                let store: Arc<dyn Store> = Arc::clone(&self.context.store);
-                payers.push(ibc::submit::Submitter::new(Arc::clone(network), store, key));
-            }
-            let addresses: Vec<String> =
-                payers.iter().map(|payer| payer.address().to_owned()).collect();
-            let granter = network.config.paying.fee_granter.clone().filter(|_| !payers.is_empty());
-            if let Some(address) = granter.or_else(|| addresses.first().cloned()) {
-                let (network, ends) = (Arc::clone(network), stop.child_token());
-                tasks.spawn(async move {
-                    ibc::wallet::watch(network, address, ends).await;
-                    Ok(())
-                });
-            }
-            let (heard, ends) = (Arc::clone(network), stop.child_token());
-            tasks.spawn(async move {
-                ibc::hear::hear(heard, ends).await;
-                Ok(())
-            });
-            let (context, followed) = (Arc::clone(&self.context), Arc::clone(network));
-            let (known, ends) = (Arc::clone(&channels), stop.child_token());
-            tasks.spawn(async move {
-                // R6: a network that cannot go on stops alone; the others do not wait for it.
-                let name = followed.name.clone();
-                let progress = followed.progress.clone();
-                if let Err(error) =
-                    ibc::follow::follow(context, followed, known, addresses, ends).await
-                {
-                    progress.send_modify(|p| p.stopped = true);
-                    tracing::error!(network = %name, %error, "following stopped");
-                }
-                Ok(())
-            });
-            let relays = self.context.config.ibc.get(&network.name);
-            let relays = relays.is_some_and(|ibc| ibc.roles.contains(&Role::Relay));
-            if let (true, Some(payers)) = (relays, ibc::submit::Payers::new(payers)) {
-                let (context, network) = (Arc::clone(&self.context), Arc::clone(network));
-                let relayer =
-                    ibc::relay::Relayer::new(context, network, Arc::clone(&channels), payers);
-                let ends = stop.child_token();
-                tasks.spawn(async move { Ok(relayer.run(ends).await?) });
-            }
+            self.start_cosmos(network, &channels, tasks, stop)?;
         }
         self.watch_supplies(tasks, &channels, stop);
+        Ok(())
+    }
+
+    fn start_cosmos(
+        &self,
+        network: &Arc<CosmosNetwork>,
+        channels: &Arc<Channels>,
+        tasks: &mut JoinSet<Result<(), StartError>>,
+        stop: &CancellationToken,
+    ) -> Result<(), StartError> {
+        let mut payers = Vec::new();
+        let algorithm = network.config.paying.algorithm;
+        for name in &network.config.signers {
+            let key = self.keystore.cosmos_key(name, &self.password, algorithm)?;
+            let store: Arc<dyn Store> = Arc::clone(&self.context.store);
+            payers.push(ibc::submit::Submitter::new(Arc::clone(network), store, key));
+        }
+        let addresses: Vec<String> =
+            payers.iter().map(|payer| payer.address().to_owned()).collect();
+        let granter = network.config.paying.fee_granter.clone().filter(|_| !payers.is_empty());
+        for address in granter.map_or_else(|| addresses.clone(), |granter| vec![granter]) {
+            let watched = ibc::wallet::watch(Arc::clone(network), address, stop.child_token());
+            tasks.spawn(watched.map(Ok));
+        }
+        tasks.spawn(ibc::hear::hear(Arc::clone(network), stop.child_token()).map(Ok));
+        let context = Arc::clone(&self.context);
+        let watched = ibc::hosted::watch(context, Arc::clone(network), stop.child_token());
+        tasks.spawn(watched.map(Ok));
+        let (context, followed) = (Arc::clone(&self.context), Arc::clone(network));
+        let (known, ends) = (Arc::clone(channels), stop.child_token());
+        tasks.spawn(async move {
+            // R6: a network that cannot go on stops alone; the others do not wait for it.
+            let (name, progress) = (followed.name.clone(), followed.progress.clone());
+            let ended = ibc::follow::follow(context, followed, known, addresses, ends).await;
+            if let Err(error) = ended {
+                progress.send_modify(|p| p.stopped = true);
+                tracing::error!(network = %name, %error, "following stopped");
+            }
+            Ok(())
+        });
+        let relays = self.context.config.ibc.get(&network.name);
+        let relays = relays.is_some_and(|ibc| ibc.roles.contains(&Role::Relay));
+        if let (true, Some(payers)) = (relays, ibc::submit::Payers::new(payers)) {
+            let (context, network) = (Arc::clone(&self.context), Arc::clone(network));
+            let relayer = ibc::relay::Relayer::new(context, network, Arc::clone(channels), payers);
+            let ends = stop.child_token();
+            tasks.spawn(async move { Ok(relayer.run(ends).await?) });
+        }
         Ok(())
     }
 

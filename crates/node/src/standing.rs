@@ -2,7 +2,7 @@
 
 use crate::{
     context::{Context, Progress, Wallet},
-    ibc::submit::InVain,
+    ibc::{hosted::ClientStanding, submit::InVain},
 };
 use postrider_jsonrpc::HealthReport;
 use postrider_message::{NetworkName, UpstreamName};
@@ -14,8 +14,10 @@ pub struct NetworkStanding<'a> {
     pub name: &'a NetworkName,
     /// How far it is known.
     pub progress: Progress,
-    /// The account that pays there, as last told by an upstream; `None` before that.
-    pub wallet: Option<Wallet>,
+    /// The accounts that pay there, of which an upstream told what they hold.
+    pub wallets: Vec<Wallet>,
+    /// The clients there that follow other networks.
+    pub clients: Vec<ClientStanding>,
     /// Transactions that changed nothing; `None` where that is not counted.
     pub in_vain: Option<InVain>,
     /// Its upstreams.
@@ -40,7 +42,8 @@ impl Context {
         let evm = self.networks.values().map(|network| NetworkStanding {
             name: &network.name,
             progress: *network.progress.borrow(),
-            wallet: network.wallet.borrow().clone(),
+            wallets: network.wallets.all(),
+            clients: Vec::new(),
             in_vain: None,
             upstreams: network
                 .upstreams
@@ -56,7 +59,8 @@ impl Context {
         let cosmos = self.cosmos.values().map(|network| NetworkStanding {
             name: &network.name,
             progress: *network.progress.borrow(),
-            wallet: network.wallet.borrow().clone(),
+            wallets: network.wallets.all(),
+            clients: network.hosted.standings(),
             in_vain: Some(network.gauge().in_vain()),
             upstreams: network
                 .upstreams

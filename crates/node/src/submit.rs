@@ -225,7 +225,7 @@ impl Submitter {
             _ => {
                 let address = self.key.address();
                 let state = self.network.upstreams.account(address).await?;
-                self.network.note_wallet(&self.signer, state.balance);
+                self.network.wallets.note(&self.signer, state.balance);
                 account.state = Some((height, state));
                 Ok(state)
             }

@@ -27,8 +27,8 @@ pub use types::{
 use alloy_primitives::B256;
 use async_trait::async_trait;
 use postrider_message::{
-    Alarm, BlockRef, Detail, DutyId, Height, Lane, LaneId, Message, MessageId, MessageStatus,
-    NetworkName, Reason, TxHash, UnixMillis,
+    Alarm, BlockRef, Detail, DutyId, DutyKind, Height, Lane, LaneId, Message, MessageId,
+    MessageStatus, NetworkName, Reason, TxHash, UnixMillis,
 };
 use std::collections::HashSet;
 
@@ -260,6 +260,9 @@ pub trait Store: Send + Sync {
 
     /// Those of `messages` that are proven to be sent and whose payload is known.
     async fn with_payload(&self, messages: &[MessageId]) -> Result<HashSet<MessageId>>;
+
+    /// Which kinds of duties there are towards `messages`, ended ones among them.
+    async fn duty_kinds(&self, messages: &[MessageId]) -> Result<HashSet<(MessageId, DutyKind)>>;
 
     /// Notes why a network as a whole does not go on; `None` when it does again.
     async fn set_condition(&self, network: &NetworkName, why: Option<Reason>) -> Result<()>;

@@ -8,7 +8,7 @@ use super::{
     channels::{Channel, Channels, ReadError},
     follow::{ReadBlock, before, read_blocks},
     proofs,
-    record::release,
+    record::{relays, release},
 };
 use crate::{context::Context, cosmos::CosmosNetwork};
 use futures::FutureExt;
@@ -24,7 +24,7 @@ use postrider_ibc::{
     plan::Sequences,
 };
 use postrider_message::{
-    Fact, Height, MessageId, MessageNonce, NetworkName, PayloadHash, UnixMillis,
+    DutyKind, Fact, Height, MessageId, MessageNonce, NetworkName, PayloadHash, UnixMillis,
     message::message_id,
 };
 use postrider_store::{Clearing, StoreError};
@@ -142,7 +142,20 @@ async fn sent(
         .collect();
     wanted.truncate(MAX_PENDING);
     let ids: Vec<MessageId> = wanted.iter().map(|(id, _)| *id).collect();
-    let stored = context.store.with_payload(&ids).await?;
+    let mut stored = context.store.with_payload(&ids).await?;
+    // What was seen while this node only watched is not known as long as it owes nothing for that.
+    let duties = context.store.duty_kinds(&ids).await?;
+    let relays_here = relays(context, &network.name);
+    let is_owed = |id: MessageId, kind| duties.contains(&(id, kind));
+    for (id, entry) in &wanted {
+        let there = known.get(&entry.source).map(|channel| &channel.network);
+        let lacks_receive =
+            there.is_some_and(|there| relays(context, there)) && !is_owed(*id, DutyKind::Receive);
+        let lacks_rest = relays_here && !is_owed(*id, DutyKind::Acknowledge);
+        if lacks_receive || lacks_rest {
+            stored.remove(id);
+        }
+    }
     if scope.is_named() {
         for id in &stored {
             release(context, *id, UnixMillis::now()).await?;

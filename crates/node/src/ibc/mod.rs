@@ -13,6 +13,7 @@ mod find;
 pub mod follow;
 pub mod hear;
 mod heights;
+pub mod hosted;
 pub mod manage;
 pub mod path;
 pub mod proofs;

@@ -450,7 +450,7 @@ pub(super) async fn release(
 }
 
 /// Whether this node brings packets to a network.
-fn relays(context: &Context, network: &NetworkName) -> bool {
+pub(super) fn relays(context: &Context, network: &NetworkName) -> bool {
     context.config.ibc.get(network).is_some_and(|ibc| ibc.roles.contains(&Role::Relay))
 }
 

@@ -1,5 +1,6 @@
 //! The task that brings packets, acknowledgements and timeouts to one Cosmos network.
 
+mod bundle;
 mod upkeep;
 
 use super::{
@@ -17,12 +18,11 @@ use crate::{
     cosmos::CosmosNetwork,
     moves::{later, to},
 };
-use ibc_proto::google::protobuf::Any;
-use postrider_cosmos::LightError;
+use bundle::{Ready, Turn, bundles};
 use postrider_ibc::{
     ChannelEndId, ClientId, Packet,
-    messages::{self, Signer},
-    plan::{Action, BatchLimits, Filter, Item, batches, plan},
+    messages::Signer,
+    plan::{Action, Filter, plan},
 };
 use postrider_message::{
     Certainty, Detail, Duty, DutyId, DutyKind, DutyState, Fact, NetworkName, Reason, UnixMillis,
@@ -38,10 +38,6 @@ use tokio_util::sync::CancellationToken;
 
 /// The most messages planned in one go.
 const MAX_MESSAGES: u32 = 2_000;
-/// The most messages of one transaction.
-const MAX_IN_ONE: usize = 100;
-/// The most bytes of the messages of one transaction.
-const MAX_BYTES: usize = 700_000;
 /// A planner that nobody wakes looks again after this time.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// What waits for no fact is looked at again after this time at the soonest and at the latest, in
@@ -93,15 +89,6 @@ impl Owed<'_> {
         let proven = facts.filter(|r| wanted(&r.fact) && r.certainty == Certainty::Verified);
         proven.map(|record| record.at).min()
     }
-}
-
-/// A message that can be sent once the client holds the height of its proof.
-struct Ready {
-    message: Any,
-    duty: DutyId,
-    kind: DutyKind,
-    attempts: u32,
-    alone: bool,
 }
 
 /// What a round does: where duties go, and what is sent.
@@ -160,7 +147,7 @@ impl Relayer {
             self.clients.forget_led();
         }
         // Nothing is planned against a state that is not known.
-        if !is_known(&self.network) {
+        if !self.network.is_known() {
             return Ok(());
         }
         let now = UnixMillis::now();
@@ -191,7 +178,7 @@ impl Relayer {
         }
         store.move_duties(moves, now).await?;
         for (other, owed) in by_network {
-            let other = self.context.cosmos.get(&other).filter(|other| is_known(other));
+            let other = self.context.cosmos.get(&other).filter(|other| other.is_known());
             let Some(other) = other.cloned() else { continue };
             self.bring(&other, owed, now).await?;
         }
@@ -236,7 +223,7 @@ impl Relayer {
         owed: Vec<Owed<'_>>,
         now: UnixMillis,
     ) -> Result<Round, ReadError> {
-        let (here, there) = (newest(&self.network).await?, newest(other).await?);
+        let (here, there) = (self.network.known_state().await?, other.known_state().await?);
         let mut round = Round::default();
         let mut waiting = Vec::with_capacity(owed.len());
         for owed in owed {
@@ -376,8 +363,10 @@ impl Relayer {
         now: UnixMillis,
     ) -> Result<Round, ReadError> {
         let mut round = Round::default();
+        let (mut ready, mut missing) = (Vec::new(), Vec::new());
         let heights = Heights { clients: &mut self.clients, at, client, signer };
         let Chosen { updates, claims, waiting, further } = heights.choose(claims).await?;
+        missing.extend(waiting.iter().chain(&further).filter_map(Turn::of));
         for claim in waiting {
             let network = at.network.name.clone();
             let reason = Reason::AwaitingConnectionDelay { network };
@@ -394,24 +383,29 @@ impl Relayer {
             purpose: "update client".to_owned(),
             duties: Vec::new(),
         }));
-        let mut ready = Vec::new();
         for (height, claims) in claims {
             for (claim, proven) in show::prove(at.other, height, claims).await? {
-                let (duty, alone) = (claim.owed.duty, claim.is_alone());
+                let (duty, turn) = (claim.owed.duty, Turn::of(&claim));
                 match show::message(&claim, &proven, show::on_chain(at.other, height), signer) {
                     Ok(message) => ready.push(Ready {
                         message,
                         duty: duty.id(),
                         kind: duty.kind,
                         attempts: duty.attempts,
-                        alone,
+                        alone: claim.is_alone(),
+                        turn,
                     }),
-                    Err(Refusal::Ends(state)) => round.moves.push(to(duty, state)),
-                    Err(Refusal::Waits(reason)) => round.moves.push(later(duty, reason, now)),
+                    Err(refusal) => {
+                        missing.extend(turn);
+                        round.moves.push(match refusal {
+                            Refusal::Ends(state) => to(duty, state),
+                            Refusal::Waits(reason) => later(duty, reason, now),
+                        });
+                    }
                 }
             }
         }
-        round.outgoing.extend(bundles(ready));
+        round.outgoing.extend(bundles(ready, &missing));
         Ok(round)
     }
 }
@@ -460,47 +454,6 @@ fn wait(duty: &Duty, reason: Reason, until: Option<UnixMillis>, now: UnixMillis)
         },
     };
     DutyMove { not_before: Some(UnixMillis(at)), ..to(duty, DutyState::Waiting(reason)) }
-}
-
-/// Whether anything of a network was read since this node runs.
-pub(super) fn is_known(network: &CosmosNetwork) -> bool {
-    network.progress.borrow().durable.0 > 0
-}
-
-/// The newest block whose state was read to its end, anchored.
-pub(super) async fn newest(network: &CosmosNetwork) -> Result<CosmosAnchor, ReadError> {
-    let durable = network.progress.borrow().durable;
-    if durable.0 == 0 {
-        return Err(LightError::NotStarted.into());
-    }
-    Ok(network.anchor(durable.next()).await?.anchor)
-}
-
-/// Puts messages of one kind together. What failed before travels with fewer others, so that one that
-/// fails again takes nothing from the rest.
-fn bundles(mut ready: Vec<Ready>) -> Vec<Outgoing> {
-    let most = |attempts: u32| match attempts {
-        0 => MAX_IN_ONE,
-        1 => MAX_IN_ONE / 4,
-        2 => MAX_IN_ONE / 20,
-        _ => 1,
-    };
-    ready.sort_by_key(|ready| (ready.kind, ready.attempts));
-    let mut bundles = Vec::new();
-    for alike in ready.chunk_by(|a, b| (a.kind, a.attempts) == (b.kind, b.attempts)) {
-        let Some(Ready { kind, attempts, .. }) = alike.first() else { continue };
-        let limits = BatchLimits { max_count: most(*attempts), max_bytes: MAX_BYTES };
-        let items = alike.iter().map(|ready| Item {
-            bytes: messages::size(&ready.message),
-            alone: ready.alone,
-            what: (ready.message.clone(), ready.duty),
-        });
-        for batch in batches(items.collect(), limits) {
-            let (messages, duties) = batch.into_iter().unzip();
-            bundles.push(Outgoing { messages, purpose: kind.to_string(), duties });
-        }
-    }
-    bundles
 }
 
 fn unique<T: Ord>(items: impl Iterator<Item = T>) -> Vec<T> {

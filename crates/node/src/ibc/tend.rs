@@ -4,74 +4,35 @@ use super::{
     channels::ReadError,
     clients::{self, Client, Clients, Lead},
     find::list,
+    hosted::{self, Reading, Wants},
     path::PathError,
     submit::Outgoing,
 };
 use crate::{context::Context, cosmos::CosmosNetwork};
-use futures::FutureExt;
-use ibc_proto::ibc::core::{
-    client::v1::{
-        QueryClientStatesRequest, QueryClientStatesResponse, QueryConsensusStateHeightsRequest,
-        QueryConsensusStateHeightsResponse,
-    },
-    connection::v1::{QueryClientConnectionsRequest, QueryClientConnectionsResponse},
+use ibc_proto::ibc::core::client::v1::{
+    QueryConsensusStateHeightsRequest, QueryConsensusStateHeightsResponse,
 };
 use postrider_cosmos::{LightError, Need, UpstreamError};
 use postrider_ibc::{
     ClientId, Height as IbcHeight,
     messages::{self, Signer},
     paths,
-    state::{ClientState, ConsensusState},
+    state::ConsensusState,
 };
-use postrider_message::{AlarmKind, Height, UnixMillis};
+use postrider_message::{AlarmKind, Height};
 use postrider_verification::tendermint::{ClaimedBlock, CosmosAnchor, Misbehaviour};
-use prost::Message;
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
 
-/// How often clients are looked at, at most and at least.
-const MIN_PAUSE: Duration = Duration::from_secs(2);
-const MAX_PAUSE: Duration = Duration::from_secs(60);
-/// How often the list of clients is read anew.
-const LIST_AGAIN: Duration = Duration::from_secs(600);
 /// A client that was shown misbehaviour and is not frozen after this time is shown it again.
 const SHOW_AGAIN: Duration = Duration::from_secs(60);
-/// The most clients of one network that are tended.
-const MAX_TENDED: usize = 200;
-
-/// What becomes of a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wants {
-    Nothing,
-    /// A third of its trusting period has passed.
-    Update,
-    /// Two thirds have: whoever should update it does not.
-    Alarm,
-    /// It is too late.
-    Expired,
-}
-
-/// What a client needs at a time, by how long ago the newest block was made that it holds.
-fn need(newest: UnixMillis, period: Duration, now: UnixMillis) -> Wants {
-    let age = u128::from(now.0.saturating_sub(newest.0));
-    let period = period.as_millis();
-    match () {
-        () if age >= period => Wants::Expired,
-        () if age * 3 >= period * 2 => Wants::Alarm,
-        () if age * 3 >= period => Wants::Update,
-        () => Wants::Nothing,
-    }
-}
-
-/// The clients of one other network that are tended.
+/// What is remembered of the clients of one other network.
 #[derive(Debug, Default)]
 pub(super) struct Tended {
-    ids: Vec<ClientId>,
-    listed: Option<Instant>,
-    looked: Option<Instant>,
-    pause: Duration,
+    /// How often they had been read when they were last seen to.
+    seen: u64,
     /// When misbehaviour at a height was last shown to a client. Whether that worked, its state says.
     shown: HashMap<(ClientId, Height), Instant>,
 }
@@ -85,29 +46,22 @@ pub(super) struct Tending<'a> {
 }
 
 impl Tending<'_> {
-    /// What is to be sent for the clients of another network; nothing if it is not time to look.
-    ///
-    /// # Errors
-    /// [`PathError`]; looking again may help.
+    /// What is to be sent for the clients of another network, as they were last read; nothing if they were seen
+    /// to since.
     pub(super) async fn look(
         &self,
         other: &CosmosNetwork,
         tended: &mut Tended,
         known: &mut Clients,
-    ) -> Result<Vec<Outgoing>, PathError> {
+    ) -> Vec<Outgoing> {
         let misbehaviour = other.misbehaviour();
-        if misbehaviour.is_none() && tended.looked.is_some_and(|at| at.elapsed() < tended.pause) {
-            return Ok(Vec::new());
+        let Reading { count, clients } = self.network.hosted.of(&other.name);
+        if misbehaviour.is_none() && tended.seen == count {
+            return Vec::new();
         }
-        tended.looked = Some(Instant::now());
-        tended.pause = MIN_PAUSE;
-        self.list_anew(other, tended).await?;
-        let read = clients::read(self.network, self.here, &tended.ids).await?;
+        tended.seen = count;
         let mut outgoing = Vec::new();
-        let mut pause = MAX_PAUSE;
-        for client in read.values() {
-            let third = client.state.trusting_period / 3;
-            pause = pause.min(third / 4).max(MIN_PAUSE);
+        for client in clients.iter() {
             let told = match &misbehaviour {
                 Some(found) => self.show(other, client, found, &mut tended.shown).await,
                 None => self.tend(other, client, known).await,
@@ -121,78 +75,10 @@ impl Tending<'_> {
                 }
             }
         }
-        tended.pause = pause;
-        Ok(outgoing)
+        outgoing
     }
 
-    /// Reads which clients are to be tended, where that is due.
-    async fn list_anew(&self, other: &CosmosNetwork, tended: &mut Tended) -> Result<(), PathError> {
-        if tended.listed.is_some_and(|at| at.elapsed() < LIST_AGAIN) {
-            return Ok(());
-        }
-        match self.of(other).await {
-            Ok(ids) => {
-                tended.ids = ids;
-                tended.listed = Some(Instant::now());
-            }
-            Err(error) if tended.ids.is_empty() => return Err(error),
-            // R6: anybody can make the list longer than is read; the clients that are known do not expire for it.
-            Err(error) => {
-                let (network, of) = (&self.network.name, &other.name);
-                tracing::warn!(%network, %of, %error, "clients were not listed anew");
-            }
-        }
-        Ok(())
-    }
-
-    /// The clients here that follow another network and on which a connection stands, or those that the
-    /// settings name.
-    async fn of(&self, other: &CosmosNetwork) -> Result<Vec<ClientId>, PathError> {
-        let settings = self.context.config.ibc.get(&self.network.name);
-        let named = settings.and_then(|ibc| ibc.clients.as_ref());
-        let listed = list(
-            self.network,
-            "/ibc.core.client.v1.Query/ClientStates",
-            |page| QueryClientStatesRequest { pagination: Some(page) },
-            |told: QueryClientStatesResponse| (told.client_states, told.pagination),
-        )
-        .await?;
-        let mut ids = Vec::new();
-        for client in listed {
-            let state = client.client_state.map(|any| any.encode_to_vec()).unwrap_or_default();
-            let follows = ClientState::decode(&state)
-                .is_ok_and(|state| state.chain_id == other.config.chain_id.as_str());
-            let Some(id) = client.client_id.parse::<ClientId>().ok().filter(|_| follows) else {
-                continue;
-            };
-            let wanted = match named {
-                Some(named) => named.contains(&id),
-                None => self.has_connection(&id).await?,
-            };
-            if wanted && ids.len() < MAX_TENDED {
-                ids.push(id);
-            }
-        }
-        Ok(ids)
-    }
-
-    async fn has_connection(&self, client: &ClientId) -> Result<bool, PathError> {
-        const PATH: &str = "/ibc.core.connection.v1.Query/ClientConnections";
-        let request = &QueryClientConnectionsRequest { client_id: client.to_string() };
-        let told: Result<QueryClientConnectionsResponse, UpstreamError> = self
-            .network
-            .upstreams
-            .first(Need::Newest, |u| async move { u.grpc(PATH, request, None).await }.boxed())
-            .await;
-        match told {
-            Ok(told) => Ok(!told.connection_paths.is_empty()),
-            // ibc-go says so of a client without any.
-            Err(UpstreamError::Refused { .. }) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// What leads a client on that holds an old block only. Tells of one that expires all the same.
+    /// What leads a client on that holds an old block only.
     async fn tend(
         &self,
         other: &CosmosNetwork,
@@ -200,27 +86,9 @@ impl Tending<'_> {
         known: &mut Clients,
     ) -> Result<Option<Outgoing>, PathError> {
         let (network, id) = (&self.network.name, &client.id);
-        if client.state.frozen.is_some() {
-            let words =
-                format!("client {id}, of {}, is frozen: only governance recovers it", other.name);
-            self.context.raise(AlarmKind::ClientExpires, network, None, &words).await;
-            return Ok(None);
-        }
-        let Some(newest) = client.newest else { return Ok(None) };
-        let now = clients::time(self.here);
-        let need = need(newest.time, client.state.trusting_period, now);
-        if matches!(need, Wants::Alarm | Wants::Expired) {
-            let how = if need == Wants::Expired { "has expired" } else { "expires soon" };
-            let words = format!(
-                "client {id}, of {}, {how}: the newest block that it holds is of {}, and it believes for {} s",
-                other.name,
-                newest.time,
-                client.state.trusting_period.as_secs()
-            );
-            self.context.raise(AlarmKind::ClientExpires, network, None, &words).await;
-        }
-        if matches!(need, Wants::Nothing | Wants::Expired) {
-            return Ok(None);
+        match hosted::wants(client, clients::time(self.here)) {
+            Wants::Nothing | Wants::Expired => return Ok(None),
+            Wants::Update | Wants::Alarm => {}
         }
         let height = other.progress.borrow().durable.next();
         let lead = known.lead((self.network, self.here), other, client, height, self.signer).await;
@@ -324,27 +192,4 @@ impl Tending<'_> {
 fn nothing_below(client: &ClientId, below: Height) -> PathError {
     let what = format!("client {client} holds no block below {below} that an upstream has");
     ReadError::Light(LightError::Upstream(UpstreamError::Garbage(what.into()))).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn e_clients_are_refreshed_long_before_they_expire() {
-        let period = Duration::from_secs(300);
-        let cases = [
-            (0, Wants::Nothing),
-            (99, Wants::Nothing),
-            (100, Wants::Update),
-            (199, Wants::Update),
-            (200, Wants::Alarm),
-            (299, Wants::Alarm),
-            (300, Wants::Expired),
-        ];
-        for (age, expected) in cases {
-            let now = UnixMillis(1_000_000 + age * 1000);
-            assert_eq!(need(UnixMillis(1_000_000), period, now), expected, "{age}");
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! What the account that pays on a Cosmos network has.
+//! What the accounts that pay on a Cosmos network have.
 
 use crate::cosmos::CosmosNetwork;
 use alloy_primitives::U256;
@@ -30,7 +30,7 @@ pub async fn watch(network: Arc<CosmosNetwork>, address: String, stop: Cancellat
             None => return,
             Some(Ok(amount)) => {
                 let balance = U256::from(amount);
-                network.note_wallet(&address, balance);
+                network.wallets.note(&address, balance);
                 let needed = needed(&network);
                 let is_low = balance < needed;
                 if is_low && !was_low {

@@ -110,6 +110,28 @@ pub(super) async fn save_all<'a>(
     Ok(())
 }
 
+/// The kinds of duties towards messages.
+pub(super) async fn kinds(
+    conn: &mut SqliteConnection,
+    of: &[MessageId],
+) -> Result<HashSet<(MessageId, DutyKind)>> {
+    let mut found = HashSet::new();
+    for chunk in of.chunks(CHUNK) {
+        let mut query = QueryBuilder::<Sqlite>::new(
+            "SELECT DISTINCT message, kind FROM duties WHERE message IN (",
+        );
+        let mut list = query.separated(", ");
+        for message in chunk {
+            list.push_bind(bytes(message.0));
+        }
+        query.push(")");
+        for row in query.build().persistent(false).fetch_all(&mut *conn).await? {
+            found.insert((get_hash(&row, "message")?, row::get_named(&row, "kind")?));
+        }
+    }
+    Ok(found)
+}
+
 pub(super) async fn by_ids(
     conn: &mut SqliteConnection,
     ids: &[DutyId],

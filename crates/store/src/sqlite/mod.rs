@@ -31,8 +31,8 @@ use crate::{
 use alloy_primitives::B256;
 use async_trait::async_trait;
 use postrider_message::{
-    Alarm, BlockRef, Detail, DutyId, Height, Lane, LaneId, Message, MessageId, MessageStatus,
-    NetworkName, Reason, TxHash, UnixMillis,
+    Alarm, BlockRef, Detail, DutyId, DutyKind, Height, Lane, LaneId, Message, MessageId,
+    MessageStatus, NetworkName, Reason, TxHash, UnixMillis,
 };
 use sqlx::{
     ConnectOptions, Connection, Sqlite, SqlitePool, Transaction,
@@ -374,6 +374,10 @@ impl Store for SqliteStore {
 
     async fn with_payload(&self, messages: &[MessageId]) -> Result<HashSet<MessageId>> {
         snapshot!(self, clearing::with_payload, messages)
+    }
+
+    async fn duty_kinds(&self, messages: &[MessageId]) -> Result<HashSet<(MessageId, DutyKind)>> {
+        snapshot!(self, duties::kinds, messages)
     }
 
     async fn set_condition(&self, network: &NetworkName, why: Option<Reason>) -> Result<()> {

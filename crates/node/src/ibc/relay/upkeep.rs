@@ -1,6 +1,6 @@
 //! What a relayer does beside bringing packets: clients are kept alive, and handshakes ended.
 
-use super::{Relayer, is_known, newest};
+use super::Relayer;
 use crate::{
     cosmos::CosmosNetwork,
     ibc::{
@@ -17,7 +17,7 @@ use std::sync::Arc;
 impl Relayer {
     fn others(&self) -> Vec<Arc<CosmosNetwork>> {
         let all = self.context.cosmos.values();
-        all.filter(|o| o.name != self.network.name && is_known(o)).cloned().collect()
+        all.filter(|o| o.name != self.network.name && o.is_known()).cloned().collect()
     }
 
     /// Ends the handshakes that others began, where the settings say so.
@@ -48,7 +48,7 @@ impl Relayer {
         other: &CosmosNetwork,
         attended: &mut Attended,
     ) -> Result<Vec<Outgoing>, PathError> {
-        let (here, there) = (newest(&self.network).await?, newest(other).await?);
+        let (here, there) = (self.network.known_state().await?, other.known_state().await?);
         let address = self.submitter.address().to_owned();
         let attending = Attending {
             context: &self.context,
@@ -61,31 +61,25 @@ impl Relayer {
 
     /// Keeps the clients of all other networks from expiring.
     pub(super) async fn tend(&mut self) -> Result<(), StoreError> {
+        let here = match self.network.known_state().await {
+            Ok(here) => here,
+            Err(error) => {
+                tracing::warn!(network = %self.network.name, %error, "clients were not tended");
+                return Ok(());
+            }
+        };
         for other in self.others() {
             let mut tended = self.tended.remove(&other.name).unwrap_or_default();
-            let looked = match newest(&self.network).await {
-                Ok(here) => {
-                    let address = self.submitter.address().to_owned();
-                    let tending = Tending {
-                        context: &self.context,
-                        network: &self.network,
-                        here: &here,
-                        signer: Signer(&address),
-                    };
-                    tending.look(&other, &mut tended, &mut self.clients).await
-                }
-                Err(error) => Err(error.into()),
+            let address = self.submitter.address().to_owned();
+            let tending = Tending {
+                context: &self.context,
+                network: &self.network,
+                here: &here,
+                signer: Signer(&address),
             };
+            let outgoing = tending.look(&other, &mut tended, &mut self.clients).await;
             self.tended.insert(other.name.clone(), tended);
-            match looked {
-                Ok(outgoing) => {
-                    self.submitter.send(outgoing).await?;
-                }
-                Err(error) => {
-                    let (network, of) = (&self.network.name, &other.name);
-                    tracing::warn!(%network, %of, %error, "clients were not looked at");
-                }
-            }
+            self.submitter.send(outgoing).await?;
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     cosmos::CosmosNetwork,
-    ibc::{channels::ReadError, clients, relay::newest, shaking::Pair, show::on_chain},
+    ibc::{channels::ReadError, clients, shaking::Pair, show::on_chain},
 };
 use alloy_primitives::U256;
 use postrider_ibc::{
@@ -76,7 +76,7 @@ pub(super) async fn cut(
     waiting: &mut Option<Waiting>,
 ) -> Result<Pair<CosmosAnchor>, LookError> {
     let (a, b) = (&networks.a, &networks.b);
-    let mut anchors = Pair { a: newest(a).await?, b: newest(b).await? };
+    let mut anchors = Pair { a: a.known_state().await?, b: b.known_state().await? };
     let mut points = Pair {
         a: point((a, &anchors.a), &clients.a).await?,
         b: point((b, &anchors.b), &clients.b).await?,
@@ -101,7 +101,7 @@ pub(super) async fn cut(
             Cut::Beyond { side } => return Err(beyond(side, points.of(side).knows)),
         };
         let network = networks.of(side);
-        let mut anchor = newest(network).await?;
+        let mut anchor = network.known_state().await?;
         if on_chain(network, anchor.block().height) >= to {
             // Not later than needed: the later it is, the more it may know.
             let wanted = Height(to.revision_height);

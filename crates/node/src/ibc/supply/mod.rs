@@ -16,12 +16,12 @@ pub use told::Lists;
 use super::{
     channels::{Channels, ReadError},
     path::PathError,
-    relay::is_known,
     shaking::Pair,
 };
 use crate::{context::Context, cosmos::CosmosNetwork};
 use compare::Waiting;
 use futures::future::join_all;
+use postrider_cosmos::LightError;
 use postrider_ibc::{
     ChannelEndId, ClientId, Height as IbcHeight, handshake::Side, transfer::Denom,
 };
@@ -70,6 +70,12 @@ enum LookError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<LightError> for LookError {
+    fn from(error: LightError) -> Self {
+        ReadError::from(error).into()
+    }
 }
 
 impl From<ReadError> for LookError {
@@ -166,7 +172,7 @@ pub async fn watch(
 impl Watch {
     async fn round(&mut self) {
         let Pair { a, b } = &self.networks;
-        if !is_known(a) || !is_known(b) {
+        if !a.is_known() || !b.is_known() {
             return;
         }
         if let Err(error) = self.list().await {

@@ -9,7 +9,6 @@ use crate::{
         clients,
         find::list,
         path::PathError,
-        relay::newest,
         shaking::Pair,
         survey::{clients_of, connections_over},
     },
@@ -38,7 +37,7 @@ pub(super) async fn clients(
     other: &Arc<CosmosNetwork>,
 ) -> Result<Vec<ClientId>, PathError> {
     let ids = clients_of(network, std::slice::from_ref(other)).await?;
-    let anchor = newest(network).await?;
+    let anchor = network.known_state().await?;
     let read = clients::read(network, &anchor, &ids).await?;
     let now = clients::time(&anchor);
     let live = |id: &ClientId| read.get(id).is_some_and(|client| client.unusable(now).is_none());
@@ -103,7 +102,7 @@ pub(super) async fn find(
     let (a, b) = (&networks.a, &networks.b);
     let leading: BTreeSet<_> = channels.leading(&a.name, &b.name).into_iter().collect();
     let ends: Vec<ChannelEndId> = listed.union(&leading).cloned().collect();
-    let anchors = Pair { a: newest(a).await?, b: newest(b).await? };
+    let anchors = Pair { a: a.known_state().await?, b: b.known_state().await? };
     let mut found: Vec<Arc<Channel>> = channels
         .find(context, a, &anchors.a, &ends)
         .await?
