@@ -8,8 +8,11 @@ mod support;
 
 use alloy_primitives::{Address, U256};
 use postrider_cli::workspace::PASSWORD;
-use postrider_devnet::{Chain, layerzero::DEFAULT_OPTIONS};
-use postrider_layerzero::contracts::ReceiveUln302;
+use postrider_devnet::{
+    Chain,
+    layerzero::{CounterMessage, DEFAULT_OPTIONS},
+};
+use postrider_layerzero::{contracts::ReceiveUln302, wire::OptionsBuilder};
 use postrider_message::MessageStatus;
 use postrider_node::{Config, node::store_path};
 use postrider_signing::journal::journal_path;
@@ -54,6 +57,45 @@ async fn r6_an_empty_account_says_so_and_the_rest_goes_on() {
     world.nodes[0].settled(1).await;
     set_balance(world.beta(), payer, U256::from(10u64.pow(18))).await;
     assert_executed(&world.nodes[0].settled(2).await, 2);
+}
+
+/// R6: a message that brings more value than the account has, and one whose gas no transaction may have, say
+/// so and keep nothing else back: not what shares a batch with them, not their lane, not another one.
+#[tokio::test(flavor = "multi_thread")]
+async fn r6_what_cannot_be_paid_or_sent_takes_nothing_from_the_rest() {
+    let mut world = World::new(Setup::default()).await;
+    world.deploy_batches().await;
+    let payer = payer_on_beta(&world).await;
+    let ether = U256::from(10u64.pow(18));
+    set_balance(world.beta(), payer, ether / U256::from(2)).await;
+    let (alpha, beta) = (world.alpha(), world.beta());
+    let (apps, eid) = (alpha.apps(), beta.deployment().eid);
+    let dear = OptionsBuilder::new().lz_receive(200_000, 900_000_000_000_000_000).build().unwrap();
+    let huge = OptionsBuilder::new().lz_receive(29_900_000, 0).build().unwrap();
+    for n in 0..3 {
+        apps.send_mock(eid, &format!("before {n}"), &DEFAULT_OPTIONS).await.unwrap();
+    }
+    apps.send_mock(eid, "dear", &dear).await.unwrap();
+    apps.send_mock(eid, "huge", &huge).await.unwrap();
+    for n in 0..3 {
+        apps.send_mock(eid, &format!("after {n}"), &DEFAULT_OPTIONS).await.unwrap();
+    }
+    let counted = apps.increment(eid, CounterMessage::Vanilla, &DEFAULT_OPTIONS).await.unwrap();
+    alpha.rpc().wait_receipt(counted, support::PATIENCE).await.unwrap();
+    let sent = async || apps.sent_by_mock(beta.deployment()).await.unwrap() == 8;
+    until("all are sent", &world.nodes[0], sent).await;
+    world.node().start();
+    world.nodes[0].settled(7).await;
+    let all = rows(&world.nodes[0].store().await).await;
+    let held = |nonce: u64| {
+        let row =
+            all.iter().find(|r| r.nonce.0 == nonce && r.standing.status == MessageStatus::Held);
+        row.and_then(|row| row.standing.reason.clone()).map(|reason| reason.code())
+    };
+    assert_eq!(held(4), Some("signer_empty"), "{all:#?}");
+    assert_eq!(held(5), Some("options_not_supported"), "{all:#?}");
+    set_balance(world.beta(), payer, ether + ether).await;
+    world.nodes[0].settled(8).await;
 }
 
 /// A gas price above the operator's cap: nothing is paid beyond it, and what waits is delivered when

@@ -11,8 +11,11 @@
 
 #[path = "support/cosmos.rs"]
 mod cosmos;
+#[path = "support/governance.rs"]
+mod governance;
 
 use cosmos::World;
+use governance::{hand_in, quickly_governed};
 use postrider_devnet::CosmosAccount;
 use rand::{RngExt, SeedableRng};
 use std::time::Duration;
@@ -198,10 +201,11 @@ async fn a_relayer_that_stands_by_takes_over() {
 }
 
 /// Class (e): a client that nothing is shown to is led on all the same, long before it expires; one that has
-/// expired is told of, and holds back what must be shown to it with that reason.
+/// expired is told of by whoever watches, and holds back what must be shown to it with that reason, until the
+/// proposal that is written for it is carried out.
 #[tokio::test(flavor = "multi_thread")]
-async fn e_clients_are_kept_alive_and_one_that_expired_is_told_of() {
-    let world = World::start().await;
+async fn e_clients_are_kept_alive_and_one_that_expired_is_told_of_and_recovered() {
+    let world = World::start_with(quickly_governed).await;
     world.change_config(|text| text.replace("period_hours = 336", "period_hours = 0.017"));
     world.create_path();
     world.change_config(|text| text.replace("period_hours = 0.017", "period_hours = 336"));
@@ -232,4 +236,15 @@ async fn e_clients_are_kept_alive_and_one_that_expired_is_told_of() {
         messages.first().is_some_and(|message| message["reason_code"] == "client_unusable")
     };
     world.until("the message says why it waits", held).await;
+    for (chain, on, of) in [(0, "alpha", "beta"), (1, "beta", "alpha")] {
+        let made = world.run(&["ibc", "client", "create", on, of]);
+        assert_eq!(made["client"], "07-tendermint-1", "{made}");
+        let ids = ["07-tendermint-0", "07-tendermint-1"];
+        let write = ["ibc", "client", "recover", on, ids[0], ids[1], "--deposit", "1000stake"];
+        let proposal = world.run(&write);
+        hand_in(&world, &world.chains[chain], proposal).await;
+    }
+    let messages = world.until_settled(1).await;
+    assert_eq!(messages[0]["outcome"], "succeeded", "{messages:#?}");
+    world.assert_supply_agrees().await;
 }

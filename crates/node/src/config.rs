@@ -81,6 +81,8 @@ pub struct NetworkConfig {
     pub signers: Vec<KeyName>,
     /// The most transactions of one of those keys on their way at once.
     pub max_in_flight: usize,
+    /// The most gas that nodes let one transaction ask for, if less than a block has.
+    pub transaction_gas_cap: Option<u64>,
     /// Its upstreams.
     pub upstreams: Vec<UpstreamConfig>,
 }

@@ -3,10 +3,11 @@
 //!
 //! In a message's order: [`follow`] brings what chains say into the store, [`planner`] decides what
 //! is owed and when, [`attest`] proves and signs, [`peers`] has others sign too, [`bundle`] puts together what
-//! shares a transaction, [`submit`] sends. [`node`] starts all of it and
+//! shares a transaction, `payers` says who pays, [`submit`] sends. [`node`] starts all of it and
 //! stops it. Beside that, [`check`] and [`pathway`] compare what is set up with what chains say,
 //! and [`introduce`] asks of a chain that is not set up yet.
 
+mod afford;
 pub mod attest;
 pub mod bundle;
 pub mod check;
@@ -20,6 +21,7 @@ pub mod introduce;
 pub mod moves;
 pub mod node;
 pub mod pathway;
+mod payers;
 pub mod peers;
 pub mod planner;
 mod planning;

@@ -2,12 +2,12 @@
 
 use crate::{
     attest::Attester,
-    bundle::Payers,
     config::{Config, LayerZeroConfig},
     context::{Context, Network},
     cosmos::CosmosNetwork,
     follow::{FollowStopped, follow},
     ibc::{self, channels::Channels},
+    payers::Payers,
     peers::{
         Desk, Gatherer,
         ask::Asker,

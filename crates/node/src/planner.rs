@@ -2,9 +2,10 @@
 
 use crate::{
     attest::{Attester, Signed, Wanted},
-    bundle::{Payers, bundles},
+    bundle::Bundler,
     context::{Context, Network},
     moves::{Owed, later, quorum_lost, to},
+    payers::Payers,
     peers::gather::sent_at,
     planning::{Planned, Planning},
 };
@@ -144,7 +145,12 @@ impl Planner {
     }
 
     fn planning(&self) -> Planning<'_> {
-        Planning { context: &self.context, network: &self.network, deployment: &self.deployment }
+        Planning {
+            context: &self.context,
+            network: &self.network,
+            deployment: &self.deployment,
+            block_gas: self.block_gas,
+        }
     }
 
     /// R2: without a quorum nothing goes, and every duty that could be planned says so.
@@ -198,9 +204,21 @@ impl Planner {
         if block_gas > 0 {
             self.block_gas = block_gas;
         }
+        let attempts: HashMap<DutyId, u32> = owed
+            .iter()
+            .filter(|(_, owed)| owed.duty.attempts > 0)
+            .map(|(id, owed)| (*id, owed.duty.attempts))
+            .collect();
+        let bundler = Bundler {
+            here: &self.deployment,
+            signed: &signed.params,
+            quorum,
+            transaction_gas: self.planning().transaction_gas(),
+            attempts: &attempts,
+        };
         let mut sent = 0;
         for (payer, plans) in self.payers.share(plans, lane_of) {
-            let calls = bundles(&self.deployment, plans, &signed.params, quorum);
+            let calls = bundler.bundles(plans);
             let steps: Vec<_> = calls.iter().flat_map(|call| call.steps.clone()).collect();
             let count = calls.len();
             self.payers.note_gas(&calls);

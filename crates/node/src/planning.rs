@@ -30,6 +30,8 @@ pub(crate) struct Planning<'p> {
     pub(crate) context: &'p Context,
     pub(crate) network: &'p Network,
     pub(crate) deployment: &'p Deployment,
+    /// Gas that a block has there, as far as it is known; 0 before that.
+    pub(crate) block_gas: u64,
 }
 
 impl Planning<'_> {
@@ -50,8 +52,15 @@ impl Planning<'_> {
             facts: &open.facts,
             depth: Confirmations(depth),
             min_confirmations: self.min_confirmations(source),
+            transaction_gas: self.transaction_gas(),
             now,
         }
+    }
+
+    /// The most gas that nodes let one transaction ask for.
+    pub(crate) fn transaction_gas(&self) -> u64 {
+        let block = Some(self.block_gas).filter(|gas| *gas > 0).unwrap_or(u64::MAX);
+        self.network.config.transaction_gas_cap.unwrap_or(u64::MAX).min(block)
     }
 
     /// The floor of either side: the operator may distrust a source, or protect a destination.

@@ -5,6 +5,7 @@
 //! by one that pays more, up to the operator's cap.
 
 use crate::{
+    afford::{Afforded, afford, cost},
     bundle::{Outgoing, not_sent},
     context::Network,
     moves::quorum_lost,
@@ -29,7 +30,7 @@ use std::{
     ops::Range,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 use tokio::sync::Mutex;
@@ -42,6 +43,9 @@ const REPLACE_AFTER: u64 = 6;
 /// After so many blocks in which a transaction was not seen, its receipt is asked for: blocks in
 /// which nothing looked for happened are not read.
 const UNSEEN_BLOCKS: u64 = 3;
+
+/// An account with too little is passed over for so long, in milliseconds, while another one can pay.
+const EMPTY_FOR: u64 = 60_000;
 
 /// What a transaction costs that does nothing.
 const EMPTY_GAS: u64 = 21_000;
@@ -93,7 +97,8 @@ pub struct Submitter {
     account: Mutex<Account>,
     flying: AtomicUsize,
     flying_gas: AtomicU64,
-    is_empty: AtomicBool,
+    /// When it was found to have too little for anything, in milliseconds; 0 if it was not.
+    empty_since: AtomicU64,
 }
 
 impl Submitter {
@@ -109,7 +114,7 @@ impl Submitter {
             account: Mutex::default(),
             flying: AtomicUsize::new(0),
             flying_gas: AtomicU64::new(0),
-            is_empty: AtomicBool::new(false),
+            empty_since: AtomicU64::new(0),
         }
     }
 
@@ -125,10 +130,11 @@ impl Submitter {
         self.flying_gas.load(Ordering::Relaxed)
     }
 
-    /// Whether the account had enough for what was last asked of it.
+    /// Whether the account had enough for some of what was last asked of it, or that is a while ago.
     #[must_use]
     pub fn can_pay(&self) -> bool {
-        !self.is_empty.load(Ordering::Relaxed)
+        let since = self.empty_since.load(Ordering::Relaxed);
+        UnixMillis::now().0.saturating_sub(since) >= EMPTY_FOR
     }
 
     async fn in_flight(&self) -> Result<Vec<InFlight>, StoreError> {
@@ -184,35 +190,24 @@ impl Submitter {
     }
 
     /// Divides calls into those that the account can pay for, at worst and with what is on its way
-    /// already, and those that it cannot.
+    /// already, and those that it cannot. What may build on one of these is in neither.
     async fn afford(
         &self,
         calls: Vec<Outgoing>,
         fees: Fees,
         balance: U256,
     ) -> Result<(Vec<Outgoing>, Vec<NotSent>), StoreError> {
-        let cost = |max_fee: u128, gas: u64, value: U256| {
-            (U256::from(max_fee) * U256::from(gas)).saturating_add(value)
-        };
         let promised = self.in_flight().await?.iter().fold(U256::ZERO, |sum, t| {
             let call = &t.submission;
             sum.saturating_add(cost(t.fees.max_fee, call.gas_limit, call.value))
         });
-        let mut left = balance.saturating_sub(promised);
-        let mut able = Vec::new();
-        let mut unable = Vec::new();
-        for call in calls {
-            let payload = &call.payload;
-            match left.checked_sub(cost(fees.max_fee, payload.gas_limit, payload.value)) {
-                // Later calls may build on one that cannot be paid for.
-                Some(rest) if unable.is_empty() => {
-                    left = rest;
-                    able.push(call);
-                }
-                _ => unable.push(call),
-            }
+        let left = balance.saturating_sub(promised);
+        let Afforded { able, unable, behind } = afford(calls, fees.max_fee, left);
+        if behind > 0 {
+            tracing::debug!(network = %self.network.name, behind, "planned again without what is too dear");
         }
-        self.is_empty.store(!unable.is_empty(), Ordering::Relaxed);
+        let since = if able.is_empty() && !unable.is_empty() { UnixMillis::now().0 } else { 0 };
+        self.empty_since.store(since, Ordering::Relaxed);
         let (network, address) = (self.network.name.clone(), self.signer.clone());
         Ok((able, not_sent(unable, &Reason::SignerEmpty { network, address })))
     }

@@ -26,6 +26,11 @@ pub(crate) async fn propose(world: &World, chain: &CosmosChain, message: Value) 
         "summary": "of a test",
         "expedited": false,
     });
+    hand_in(world, chain, proposal).await;
+}
+
+/// Hands a whole proposal in as the chain's first one, and votes for it.
+pub(crate) async fn hand_in(world: &World, chain: &CosmosChain, proposal: Value) {
     let file = world.folder.path().join("proposal.json");
     std::fs::write(&file, proposal.to_string()).unwrap();
     let file = file.display().to_string();

@@ -71,6 +71,9 @@ pub(super) fn network(
         },
         signers: table.signers(),
         max_in_flight: table.max_in_flight.clamp(1, MAX_IN_FLIGHT),
+        transaction_gas_cap: table
+            .transaction_gas_cap
+            .or_else(|| presets::by_chain_id(chain_id)?.transaction_gas_cap),
         upstreams,
     })
 }

@@ -113,6 +113,7 @@ pub(super) struct NetworkTable {
     signer: OneOrMany,
     #[serde(default = "max_in_flight")]
     pub(super) max_in_flight: usize,
+    pub(super) transaction_gas_cap: Option<u64>,
     #[serde(default)]
     pub(super) upstreams: Vec<UpstreamTable>,
 }

@@ -27,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 /// How often clients are looked at, at most and at least.
 const MIN_PAUSE: Duration = Duration::from_secs(2);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// How long until the next look after one that failed.
+const AFTER_ERROR: Duration = Duration::from_secs(10);
 /// How often the list of clients is read anew.
 const LIST_AGAIN: Duration = Duration::from_secs(600);
 /// The most clients of one network on another that are watched.
@@ -171,7 +173,7 @@ async fn look(
         return Ok(());
     }
     known.looked = Some(Instant::now());
-    known.pause = MIN_PAUSE;
+    known.pause = AFTER_ERROR;
     list_anew(context, network, other, known).await?;
     let here = network.known_state().await.map_err(ReadError::from)?;
     let mut read: Vec<_> = clients::read(network, &here, &known.ids).await?.into_values().collect();

@@ -131,6 +131,12 @@ impl Item {
     fn limits(&self) -> u64 {
         self.commit_gas.saturating_add(self.receive_gas)
     }
+
+    /// The gas limit of a transaction with nothing else in it.
+    #[must_use]
+    pub fn transaction_gas(&self) -> u64 {
+        payload(Address::ZERO, self.library, std::slice::from_ref(self)).gas_limit
+    }
 }
 
 /// The call that delivers `items`, which all take the same library's word.
@@ -168,24 +174,33 @@ fn gas_limit(data: &[u8], items: &[Item]) -> u64 {
     as_transaction(needed.max(before) + BASE_GAS + refund, data)
 }
 
-/// Puts items together into as few transactions as limits allow, in their order.
+/// Puts items together into as few transactions as limits allow, in their order; none but that of a single
+/// item asks for more than `transaction_gas`, and none has more than `most_items`.
 #[must_use]
-pub fn group(items: &[Item]) -> Vec<&[Item]> {
+pub fn group(items: &[Item], most_items: usize, transaction_gas: u64) -> Vec<&[Item]> {
     let mut groups = Vec::new();
     let mut rest = items;
     while let Some(first) = rest.first() {
         let mut gas = 0u64;
-        let fits = rest
+        let most = transaction_gas.min(MAX_BATCH_GAS);
+        let mut fits = rest
             .iter()
-            .take(MAX_ITEMS)
+            .take(most_items.min(MAX_ITEMS))
             .take_while(|item| {
                 let is_first = gas == 0;
                 gas = gas.saturating_add(item.expected_gas + ITEM_GAS);
                 let limit = gas.saturating_add(item.limits());
-                item.library == first.library && (is_first || limit <= MAX_BATCH_GAS)
+                item.library == first.library && (is_first || limit <= most)
             })
             .count()
             .max(1);
+        // What stands around the items, and their bytes, are counted with the whole.
+        while fits > 1
+            && let Some(group) = rest.get(..fits)
+            && payload(Address::ZERO, first.library, group).gas_limit > transaction_gas
+        {
+            fits -= 1;
+        }
         let (group, others) = rest.split_at(fits.min(rest.len()));
         groups.push(group);
         rest = others;
@@ -261,12 +276,25 @@ mod tests {
     fn a_batch_has_one_library_and_a_bounded_size() {
         let mut items: Vec<Item> = (1..=60).map(|n| item(n, 200_000, 1)).collect();
         items[30].library = Address::repeat_byte(2);
-        let sizes: Vec<usize> = group(&items).iter().map(|g| g.len()).collect();
-        assert_eq!(sizes, [25, 5, 1, 25, 4]);
+        let sizes = |items: &[Item], gas| -> Vec<usize> {
+            group(items, MAX_ITEMS, gas).iter().map(|group| group.len()).collect()
+        };
+        assert_eq!(sizes(&items, u64::MAX), [25, 5, 1, 25, 4]);
         let hungry: Vec<Item> =
             (1..=3).map(|n| Item { expected_gas: 9_000_000, ..item(n, 9_000_000, 1) }).collect();
-        assert_eq!(group(&hungry).len(), 3);
-        assert!(group(&[]).is_empty());
+        assert_eq!(sizes(&hungry, u64::MAX), [1, 1, 1]);
+        assert!(group(&[], MAX_ITEMS, u64::MAX).is_empty());
+        assert_eq!(group(&items[..4], 1, u64::MAX).len(), 4);
+        // The bytes of large messages count.
+        let message = Bytes::from(vec![1; 30_000]);
+        let large: Vec<Item> =
+            (1..=25).map(|n| Item { message: message.clone(), ..item(n, 200_000, 1) }).collect();
+        for most in [16_777_216, 10_000_000, 3_000_000] {
+            for group in group(&large, MAX_ITEMS, most) {
+                let gas = payload(Address::ZERO, group[0].library, group).gas_limit;
+                assert!(gas <= most && group[0].transaction_gas() <= gas, "{gas} of {most}");
+            }
+        }
     }
 
     #[test]

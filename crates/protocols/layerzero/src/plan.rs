@@ -43,6 +43,8 @@ pub struct Job<'a> {
     pub depth: Confirmations,
     /// The least depth the operator lets us attest for messages from there.
     pub min_confirmations: Confirmations,
+    /// The most gas that one transaction may ask for on the destination.
+    pub transaction_gas: u64,
     /// The time now.
     pub now: UnixMillis,
 }
@@ -258,6 +260,19 @@ fn no_answer() -> Action {
 fn message_bytes(message: &Message) -> Option<Bytes> {
     // The payload is the guid, 32 bytes, and the message.
     Some(message.payload.bytes()?.slice_ref(message.payload.bytes()?.get(32..)?))
+}
+
+/// Whether a transaction asks for no more gas than one may have: nodes refuse it otherwise, and all that come
+/// after it in its account's order would wait for it for ever.
+fn fits(job: &Job<'_>, payload: &Payload) -> Result<(), Reason> {
+    let (asked, most) = (payload.gas_limit, job.transaction_gas);
+    if asked <= most {
+        return Ok(());
+    }
+    let detail = format!(
+        "what the sender paid for takes a transaction of {asked} gas, and one may have {most} there"
+    );
+    Err(Reason::OptionsNotSupported { detail: detail.into() })
 }
 
 /// More gas than what a call used before refunds, which are a fifth at most (EIP-3529).

@@ -236,7 +236,7 @@ impl<'a> Answering<'a> {
         work: &mut Work,
     ) -> Vec<Wanted<'m>> {
         let Ours { network, deployment, .. } = ours;
-        let planning = Planning { context: self.context, network, deployment };
+        let planning = Planning { context: self.context, network, deployment, block_gas: 0 };
         let jobs: Vec<_> = found.iter().map(|(_, open)| planning.job(open, work.now)).collect();
         let planned = match planning.plan(&jobs, &Ahead::default()).await {
             Ok(planned) => planned,

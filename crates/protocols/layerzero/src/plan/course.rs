@@ -1,7 +1,7 @@
 //! The steps that could go now, laid out, rehearsed and decided.
 
 use super::{
-    Action, Decision, Job, MessagePlan, Parsed, as_step, attest, commit, compose, execute,
+    Action, Decision, Job, MessagePlan, Parsed, as_step, attest, commit, compose, execute, fits,
     no_answer, with_room,
 };
 use crate::{
@@ -27,6 +27,18 @@ pub struct AheadStep {
 }
 
 impl AheadStep {
+    /// The step of this kind for the message of this nonce.
+    #[must_use]
+    pub fn new(pathway: Pathway, nonce: u64, kind: DutyKind) -> Self {
+        Self { pathway, nonce, kind }
+    }
+
+    /// The pathway of its message.
+    #[must_use]
+    pub fn pathway(&self) -> Pathway {
+        self.pathway
+    }
+
     /// What it does.
     #[must_use]
     pub fn kind(&self) -> DutyKind {
@@ -355,6 +367,9 @@ impl<'a> Course<'a> {
             Ok(wanted) => wanted,
             Err(reason) => return Some(Err(held(reason))),
         };
+        if let Err(reason) = fits(self.job, &execute::payload(&wanted, here)) {
+            return Some(Err(held(reason)));
+        }
         let committed = match execute::prepare(self.job, parsed, view)? {
             Ok(committed) => committed,
             Err(action) => return Some(Err(action)),
@@ -377,6 +392,10 @@ impl<'a> Course<'a> {
         let jumped = parsed.nonce().saturating_sub((*reached).max(lazy).saturating_add(1));
         *reached = (*reached).max(parsed.nonce());
         wanted.jump(jumped);
+        // Those that are jumped may be executed yet.
+        if let Err(reason) = fits(self.job, &execute::payload(&wanted, here)) {
+            return Some(Err(Action::TryLater(reason)));
+        }
         let call = execute::step(&wanted, here);
         let act = Act::Execute(Box::new(wanted));
         Some(Ok(Planned { duty, call, act, place: (0, 0) }))
@@ -390,11 +409,9 @@ impl<'a> Course<'a> {
         here: &Deployment,
     ) -> Option<Result<Planned<'a>, Action>> {
         let prepared = compose::prepare(self.job, parsed, duty.part, view, here)?;
-        Some(prepared.map(|(call, payload)| Planned {
-            duty,
-            call,
-            act: Act::Compose(payload),
-            place: (0, 0),
+        Some(prepared.and_then(|(call, payload)| {
+            fits(self.job, &payload).map_err(held)?;
+            Ok(Planned { duty, call, act: Act::Compose(payload), place: (0, 0) })
         }))
     }
 
@@ -463,7 +480,8 @@ impl<'a> Course<'a> {
             let duty = step.duty.id();
             decided.push(Decision { duty, action, step: ahead, gas: gas_used });
         }
-        let item = here.batch.and(item.finish(&parsed));
+        let fits = |item: &batch::Item| item.transaction_gas() <= job.transaction_gas;
+        let item = here.batch.and(item.finish(&parsed)).filter(fits);
         (MessagePlan { message, decisions: decided, item }, executes)
     }
 }

@@ -223,6 +223,7 @@ fn job<'a>(
         facts,
         depth: Confirmations(depth),
         min_confirmations: Confirmations(2),
+        transaction_gas: 16_777_216,
         now: UnixMillis(1),
     }
 }
@@ -471,12 +472,25 @@ fn what_options_ask_beyond_our_means_is_held_with_the_reason() {
     let nobody = Address32(B256::repeat_byte(0xff));
     let drop = OptionsBuilder::new().lz_receive(1, 0).native_drop(1, nobody).build().unwrap();
     let huge = OptionsBuilder::new().lz_receive(u128::MAX, 0).build().unwrap();
-    for options in [drop, huge, Bytes::new(), Bytes::from_static(&[9, 9, 9])] {
+    // No node takes a transaction of so much gas (EIP-7825), and all after it would wait for it.
+    let beyond = OptionsBuilder::new().lz_receive(16_400_000, 0).build().unwrap();
+    for options in [drop, huge, beyond, Bytes::new(), Bytes::from_static(&[9, 9, 9])] {
         let facts = [record(Fact::Committed)];
         let action = decide_with(DutyKind::Execute, 9, &facts, options, &Chain::default());
         assert!(matches!(action, Action::Become(DutyState::Held(_))), "{action:?}");
         assert_eq!(reason(&action), "options_not_supported");
     }
+}
+
+#[test]
+fn what_asks_for_nearly_all_that_a_transaction_may_have_goes() {
+    let paid = OptionsBuilder::new().lz_receive(15_800_000, 0).build().unwrap();
+    let facts = [record(Fact::Committed)];
+    let ready =
+        Chain { committed: B256::from(message(options()).payload.hash().0), ..Chain::default() };
+    let action = decide_with(DutyKind::Execute, 9, &facts, paid, &ready);
+    let Action::Send(payload) = action else { panic!("{action:?}") };
+    assert!(payload.gas_limit > 15_800_000 && payload.gas_limit <= 16_777_216, "{payload:?}");
 }
 
 #[test]
