@@ -6,7 +6,7 @@
 
 mod support;
 
-use alloy_primitives::{Address, Bytes};
+use alloy_primitives::{Address, Bytes, U256};
 use alloy_sol_types::{Revert, SolCall, SolError};
 use postrider_devnet::layerzero::{DEPLOYER, abi::IOApp};
 use postrider_layerzero::{contracts::OApp, wire::OptionsBuilder};
@@ -133,4 +133,49 @@ async fn r6_r_hostile_receivers_one_by_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn r6_r_hostile_receivers_in_a_batch() {
     hostile_receivers(true).await;
+}
+
+/// Takes a message only where the one who pays for the transaction is a contract, which a rehearsal can be and
+/// no chain.
+fn two_faced() -> Bytes {
+    let at = u8::try_from(receiver(&[], &[]).len() + 8).unwrap();
+    // ORIGIN EXTCODESIZE PUSH1 JUMPI, revert with nothing, JUMPDEST STOP.
+    receiver(&[0x32, 0x3b, 0x60, at, 0x57, 0x5f, 0x5f, 0xfd, 0x5b, 0x00], &[])
+}
+
+/// Class (q): a receiver that takes a message in rehearsal and refuses it on the chain has its native drop
+/// paid once, however often it is tried; and when it is mended, the next try on the schedule succeeds.
+#[tokio::test(flavor = "multi_thread")]
+async fn q_native_drops_are_paid_once_and_what_was_refused_is_tried_again() {
+    let mut world = World::new(Setup::default()).await;
+    let (alpha, beta) = (world.alpha(), world.beta());
+    let (eid, oapp) = (beta.deployment().eid, alpha.deployment().oapp_mock);
+    let (address, account) = (Address::repeat_byte(0xe4), Address::repeat_byte(0x77));
+    let set_code = async |code: Bytes| {
+        let set = json!([address, code]);
+        let _: Value = beta.rpc().call("anvil_setCode", set).await.unwrap();
+    };
+    set_code(two_faced()).await;
+    let call = IOApp::setPeerCall { eid, peer: address.into_word() };
+    act(alpha, DEPLOYER, oapp, &call).await;
+    let options =
+        OptionsBuilder::new().lz_receive(200_000, 0).native_drop(12_345, account.into()).build();
+    let sent = alpha.apps().send_mock(eid, "with a drop", &options.unwrap()).await.unwrap();
+    alpha.rpc().wait_receipt(sent, support::PATIENCE).await.unwrap();
+    world.node().start();
+
+    let (node, beta) = (&world.nodes[0], world.beta());
+    let failures = async || {
+        let details = node.details().await;
+        let failed = |kind: &str| kind == "execution_failed";
+        details.iter().flat_map(|d| &d.facts).filter(|r| failed(r.fact.kind())).count()
+    };
+    until("it is refused on the chain three times", node, async || failures().await >= 3).await;
+    let has = async || beta.rpc().balance(account).await.unwrap();
+    assert_eq!(has().await, U256::from(12_345), "paid once");
+    let set = json!([address, receiver(&[0x00], &[])]);
+    let _: Value = beta.rpc().call("anvil_setCode", set).await.unwrap();
+    let rows = node.settled(1).await;
+    support::assert_executed(&rows, 1);
+    assert_eq!(has().await, U256::from(12_345), "paid once");
 }

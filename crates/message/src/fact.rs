@@ -54,6 +54,12 @@ pub enum Fact {
         /// What the receiver said, decoded as far as possible, bounded.
         detail: String,
     },
+    /// The executor paid the native drops that the sender asked for, whether or not the receiver took the
+    /// message then: they are not paid again.
+    NativeDropped {
+        /// How many of them did not arrive; their coins stay with the executor's contract.
+        failed: u32,
+    },
     /// The destination took it off its list without running the receiver.
     Cleared,
     /// The destination took it off its list, and the chain does not tell whether the receiver ran.
@@ -111,6 +117,7 @@ impl Fact {
             Self::Committed => "committed",
             Self::Executed => "executed",
             Self::ExecutionFailed { .. } => "execution_failed",
+            Self::NativeDropped { .. } => "native_dropped",
             Self::Cleared => "cleared",
             Self::Consumed => "consumed",
             Self::Skipped => "skipped",

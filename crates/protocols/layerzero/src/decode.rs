@@ -236,6 +236,13 @@ impl Deployments {
                 let subject = subject(origin, receiver, Some(PayloadHash(payload_hash.0)))?;
                 (subject, Fact::ExecutionFailed { detail: reason_text(&reason.data) })
             }
+            E::NativeDropApplied { origin, oapp, drops, .. }
+                if Some(log.emitter) == here.executor =>
+            {
+                let failed = drops.iter().filter(|drop| !drop.success).count();
+                let failed = u32::try_from(failed).unwrap_or(u32::MAX);
+                (subject(origin, oapp, None)?, Fact::NativeDropped { failed })
+            }
             E::ComposeSent { key, message } if from_endpoint => {
                 let to = text(key.to);
                 (composed(key)?, Fact::ComposeSent { part: key.index, to, message })

@@ -25,8 +25,8 @@ use crate::{
 use alloy_primitives::{Address, B256, Bytes};
 use postrider_evm::{EthCall, transaction::Payload};
 use postrider_message::{
-    Confirmations, Duty, DutyId, DutyKind, DutyState, Fact, FactRecord, Message, MessageId, Reason,
-    UnixMillis,
+    Certainty, Confirmations, Duty, DutyId, DutyKind, DutyState, Fact, FactRecord, Message,
+    MessageId, Reason, UnixMillis,
 };
 use std::collections::HashSet;
 
@@ -71,7 +71,12 @@ impl<'a> Job<'a> {
     }
 
     fn heard(&self, wanted: fn(&Fact) -> bool) -> bool {
-        self.facts.iter().any(|record| wanted(&record.fact))
+        self.certainty(wanted).is_some()
+    }
+
+    /// How surely a fact of this kind is known, if it is.
+    fn certainty(&self, wanted: fn(&Fact) -> bool) -> Option<Certainty> {
+        self.facts.iter().filter(|record| wanted(&record.fact)).map(|r| r.certainty).max()
     }
 
     fn is_deep_enough(&self) -> bool {

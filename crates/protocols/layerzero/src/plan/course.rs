@@ -12,7 +12,9 @@ use crate::{
 };
 use alloy_primitives::{Address, U256};
 use postrider_evm::{CallOutcome, EthCall, Sequence, Simulated, Slot, Step, transaction::Payload};
-use postrider_message::{Confirmations, Duty, DutyId, DutyKind, DutyState, MessageNonce, Reason};
+use postrider_message::{
+    Certainty, Confirmations, Duty, DutyId, DutyKind, DutyState, Fact, MessageNonce, Reason,
+};
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// The most calls in one sequence: nodes bound the gas of a simulation.
@@ -367,6 +369,17 @@ impl<'a> Course<'a> {
             Ok(wanted) => wanted,
             Err(reason) => return Some(Err(held(reason))),
         };
+        if !wanted.is_plain() {
+            match self.job.certainty(|fact| matches!(fact, Fact::NativeDropped { .. })) {
+                None => {}
+                Some(Certainty::Verified) => wanted.without_drops(),
+                // Whether they were paid must be certain: neither twice nor not at all.
+                Some(_) => {
+                    let network = self.job.message.lane.destination.network.clone();
+                    return Some(Err(waiting(Reason::AwaitingFinality { network, more: 0 })));
+                }
+            }
+        }
         if let Err(reason) = fits(self.job, &execute::payload(&wanted, here)) {
             return Some(Err(held(reason)));
         }

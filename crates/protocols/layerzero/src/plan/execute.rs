@@ -51,6 +51,11 @@ impl Wanted {
         self.gas = self.gas.saturating_add(JUMP_GAS.saturating_mul(nonces)).min(MAX_GAS);
     }
 
+    /// The drops were paid already.
+    pub(super) fn without_drops(&mut self) {
+        self.drops.clear();
+    }
+
     /// Whether anyone may do it: native drops need the executor.
     pub(super) fn is_plain(&self) -> bool {
         self.drops.is_empty()

@@ -467,6 +467,30 @@ fn e_value_and_native_drops_are_sent_along_to_the_wei() {
     assert_eq!(drops, [(OAPP, U256::from(11)), (DVN, U256::from(13))]);
 }
 
+/// Class (q): drops are paid before the receiver runs; when it fails, they are not paid again.
+#[test]
+fn q_native_drops_are_paid_once() {
+    let hash = B256::from(message(options()).payload.hash().0);
+    let ready = Chain { committed: hash, ..Chain::default() };
+    let paid = OptionsBuilder::new()
+        .lz_receive(100_000, 7)
+        .native_drop(11, Address32::from(OAPP))
+        .build()
+        .unwrap();
+    let dropped = |certainty| {
+        let mut record = record(Fact::NativeDropped { failed: 0 });
+        record.certainty = certainty;
+        [crate::plan::tests::record(Fact::Committed), record]
+    };
+    let decide =
+        |facts: &[FactRecord]| decide_with(DutyKind::Execute, 9, facts, paid.clone(), &ready);
+    let Action::Send(payload) = decide(&dropped(Certainty::Verified)) else { panic!("not sent") };
+    assert_eq!(payload.value, U256::from(7));
+    assert!(contracts::Executor::execute302Call::abi_decode(&payload.data).is_ok());
+    // Said by one upstream, it is neither believed nor risked.
+    assert_eq!(reason(&decide(&dropped(Certainty::Hinted))), "awaiting_finality");
+}
+
 #[test]
 fn what_options_ask_beyond_our_means_is_held_with_the_reason() {
     let nobody = Address32(B256::repeat_byte(0xff));
