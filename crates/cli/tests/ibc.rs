@@ -16,7 +16,7 @@ mod governance;
 
 use cosmos::World;
 use governance::{hand_in, quickly_governed};
-use postrider_devnet::CosmosAccount;
+use postrider_devnet::{CosmosAccount, FaultyUpstream};
 use rand::{RngExt, SeedableRng};
 use std::time::Duration;
 
@@ -54,16 +54,20 @@ async fn what_is_late_or_refused_comes_back() {
         let over = ["ibc", "transfer", "alpha", "transfer/channel-0", "7token", receiver];
         world.run_as_alice(&[&over[..], &["--timeout", timeout]].concat());
     };
-    // Nobody relays yet: these are too late when somebody does.
+    // Nobody relays yet: these are too late when somebody does, by time and by height.
     send(bob.address(), "1");
-    let height = world.chains[1].rpc().height().await.unwrap();
-    world.chains[1].rpc().wait_for_height(height + 3, cosmos::PATIENCE).await.unwrap();
+    let beta = world.chains[1].rpc();
+    let height = beta.height().await.unwrap() + 3;
+    let over = ["ibc", "transfer", "alpha", "transfer/channel-0", "7token", bob.address()];
+    let until = format!("1-{height}");
+    world.run_as_alice(&[&over[..], &["--timeout-height", &until]].concat());
+    beta.wait_for_height(height + 1, cosmos::PATIENCE).await.unwrap();
     let _node = world.node();
     send("nobody", "600");
-    let messages = world.until_settled(2).await;
+    let messages = world.until_settled(3).await;
     let mut outcomes: Vec<_> = messages.iter().map(|m| m["outcome"].as_str().unwrap()).collect();
     outcomes.sort_unstable();
-    assert_eq!(outcomes, ["app_error", "timed_out"], "{messages:#?}");
+    assert_eq!(outcomes, ["app_error", "timed_out", "timed_out"], "{messages:#?}");
     let has = world.chains[0].rpc().balance(alice.address(), "token").await.unwrap();
     assert_eq!(has, had, "the tokens are back");
     world.assert_supply_agrees().await;
@@ -103,7 +107,69 @@ async fn r4_q_kills_lose_nothing_and_double_nothing() {
         let vouchers = world.received(chain, bob.address()).await;
         assert_eq!(vouchers, sent, "each was received once");
     }
+    let relayer = CosmosAccount::named("relayer");
+    for chain in &world.chains {
+        let brought = cosmos::brought_by(chain, relayer.address()).await;
+        let twice = brought.messages - brought.effective;
+        println!("{}: {twice} messages paid for twice; {brought:?}", chain.chain_id());
+        assert_eq!(brought.effective, 500, "{brought:?}");
+    }
     world.assert_supply_agrees().await;
+}
+
+/// Two relayers that know nothing of each other, without a stand-by delay: all is received and acknowledged
+/// once, and each counts for its operator what it paid for in vain, as the chains show it.
+#[tokio::test(flavor = "multi_thread")]
+async fn q_two_relayers_settle_all_once_and_count_what_the_race_cost() {
+    let world = World::start().await;
+    world.create_path();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    world.change_config(|text| format!("[api]\nlisten = \"127.0.0.1:{port}\"\n{text}"));
+    let bob = CosmosAccount::named("bob");
+    let first = world.node();
+    let second = world.second_node("bob", "");
+    for network in ["alpha", "beta", "alpha", "beta"] {
+        let over = ["ibc", "transfer", network, "transfer/channel-0", "1token", bob.address()];
+        world.run_as_alice(&[&over[..], &["--count", "20"]].concat());
+    }
+    let messages = world.until_settled(80).await;
+    assert!(messages.iter().all(|m| m["outcome"] == "succeeded"), "{messages:#?}");
+    let mut effective = 0;
+    for (name, host) in [("relayer", "127.0.0.1"), ("bob", "127.0.0.2")] {
+        for (network, chain) in ["alpha", "beta"].iter().zip(&world.chains) {
+            let counted = async || {
+                let text = metrics(host, port);
+                let count = |why: &str| -> u64 {
+                    let name = "postrider_transactions_in_vain_total";
+                    let line = format!("{name}{{network=\"{network}\",why=\"{why}\"}} ");
+                    let found = text.lines().find_map(|l| l.strip_prefix(&line));
+                    found.map_or(0, |n| n.parse().unwrap())
+                };
+                count("failed") + count("late")
+            };
+            let account = CosmosAccount::named(name);
+            let mut brought = cosmos::Brought::default();
+            let agree = async || {
+                brought = cosmos::brought_by(chain, account.address()).await;
+                counted().await == brought.in_vain
+            };
+            world.until("the node counts what the chain shows", agree).await;
+            println!("{name} on {network}: {brought:?}");
+            effective += brought.effective;
+        }
+    }
+    assert_eq!(effective, 160, "each was received and acknowledged once");
+    world.assert_supply_agrees().await;
+    drop((first, second));
+}
+
+fn metrics(host: &str, port: u16) -> String {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect((host, port)).unwrap();
+    write!(stream, "GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    text
 }
 
 /// What was received before this node's view begins is acknowledged all the same: state says that the packet
@@ -136,6 +202,31 @@ async fn r4_acknowledgements_of_before_are_found() {
     world.assert_supply_agrees().await;
 }
 
+/// What no block that is searched has is found by an index, a range of sequences at a time.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_further_back_than_is_searched_is_found_by_an_index() {
+    let world = World::start().await;
+    world.create_path();
+    let bob = CosmosAccount::named("bob");
+    let over = ["ibc", "transfer", "alpha", "transfer/channel-0", "7token", bob.address()];
+    world.run_as_alice(&[&over[..], &["--count", "5"]].concat());
+    let height = world.chains[0].rpc().height().await.unwrap();
+    world.chains[0].rpc().wait_for_height(height + 8, cosmos::PATIENCE).await.unwrap();
+    let proxy = FaultyUpstream::start(world.chains[0].rpc().url()).await.unwrap();
+    world.change_config(|text| {
+        text.replace(world.chains[0].rpc().url(), proxy.url())
+            .replace("[ibc.alpha]\n", "[ibc.alpha]\nsearch_blocks = 1\n")
+    });
+    let _node = world.node();
+    let runs = async || world.command(&["messages"]).output().unwrap().status.success();
+    world.until("the store is made", runs).await;
+    let messages = world.until_settled(5).await;
+    assert!(messages.iter().all(|m| m["outcome"] == "succeeded"), "{messages:#?}");
+    let calls = proxy.stats().calls;
+    assert_eq!(calls.get("tx_search"), Some(&1), "one question for all five: {calls:?}");
+    world.assert_supply_agrees().await;
+}
+
 /// A filter keeps packets back with a reason; once it is gone, an operator clears them by their sequences.
 #[tokio::test(flavor = "multi_thread")]
 async fn o_filters_hold_back_and_clearing_takes_up() {
@@ -144,10 +235,12 @@ async fn o_filters_hold_back_and_clearing_takes_up() {
     let bob = CosmosAccount::named("bob");
     let over = ["ibc", "transfer", "alpha", "transfer/channel-0", "7token", bob.address()];
     world.change_config(|text| {
-        text.replace("[ibc.alpha]\n", "[ibc.alpha]\nexclude = [\"transfer/*:1..2\"]\n")
+        let settings = "[ibc.alpha]\nexclude = [\"transfer/*:1..2\"]\nmax_memo_bytes = 9\n";
+        text.replace("[ibc.alpha]\n", settings)
     });
     let node = world.node();
     world.run_as_alice(&[&over[..], &["--count", "3"]].concat());
+    world.run_as_alice(&[&over[..], &["--memo", "0123456789"]].concat());
     world
         .until("one crosses", async || world.received(&world.chains[1], bob.address()).await == 7)
         .await;
@@ -155,18 +248,20 @@ async fn o_filters_hold_back_and_clearing_takes_up() {
         let messages = world.messages();
         messages.iter().filter(|m| m["reason_code"] == "filtered_out").count()
     };
-    world.until("the others say why not", async || reasons() == 2).await;
+    world.until("the others say why not", async || reasons() == 3).await;
     drop(node);
-    world.change_config(|text| text.replace("exclude = [\"transfer/*:1..2\"]\n", ""));
+    world.change_config(|text| {
+        text.replace("exclude = [\"transfer/*:1..2\"]\nmax_memo_bytes = 9\n", "")
+    });
     let _node = world.node();
-    let asked = world.run(&["ibc", "clear", "alpha", "transfer/channel-0", "--sequences", "1..2"]);
+    let asked = world.run(&["ibc", "clear", "alpha", "transfer/channel-0", "--sequences", "1..4"]);
     assert_eq!(asked["asked"], true);
     world
         .until("all have crossed", async || {
-            world.received(&world.chains[1], bob.address()).await == 21
+            world.received(&world.chains[1], bob.address()).await == 28
         })
         .await;
-    world.until_settled(3).await;
+    world.until_settled(4).await;
     world.assert_supply_agrees().await;
 }
 

@@ -208,6 +208,7 @@ async fn ordered_channels_carry_in_order_and_close() {
     );
     let has = beta.rpc().balance(bob.address(), "token").await.unwrap();
     assert_eq!(has - had, 6, "what came back was not executed");
+    world.assert_supply_agrees().await;
 }
 
 /// A running node ends what others began, on both chains, where the settings say so: a connection, a channel over
@@ -268,6 +269,7 @@ async fn handshakes_that_others_began_are_ended_by_a_running_node() {
     assert_eq!(outcomes(&messages), ["succeeded"]);
     let again = world.run(&["ibc", "connection", "list", "alpha", "beta"]);
     assert_eq!(again["connections"].as_array().unwrap().len(), 2, "none is made twice: {again:#}");
+    world.assert_supply_agrees().await;
 }
 
 /// A connection that asks for a delay: a packet is brought when it has passed, and says meanwhile what it
@@ -319,6 +321,7 @@ async fn connections_with_a_delay_are_kept_to() {
         String::from_utf8_lossy(&told.stderr).contains("no client 07-tendermint-9"),
         "{told:?}"
     );
+    world.assert_supply_agrees().await;
 }
 
 /// R4: `ibc path create` is killed at random instants, again and again, until it ends by itself: there is one
@@ -394,6 +397,7 @@ async fn packets_cross_a_change_of_most_validators() {
     assert_eq!(world.received(&world.chains[1], bob.address()).await, 7);
     let updates = most_updates_at_once(&world.chains[1]).await;
     assert!(updates >= 2, "a block on the way led the client on: {updates}");
+    world.assert_supply_agrees().await;
 }
 
 /// The most updates of clients that a transaction brought.

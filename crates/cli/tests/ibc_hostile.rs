@@ -432,10 +432,13 @@ async fn forged_event(rpc: &postrider_devnet::CosmosRpc, kind: &str, sequence: u
 }
 
 /// Class (h): an upstream that keeps events back delays a packet at most: the chain's state says that it is
-/// pending, and it is found when an operator asks for that.
+/// pending, and it is found when an operator asks for that, and on the schedule.
 #[tokio::test(flavor = "multi_thread")]
 async fn h_events_that_are_kept_back_are_found_by_what_state_says() {
     let mut hostile = Hostile::start(true).await;
+    hostile
+        .world
+        .change_config(|text| text.replace("[ibc.beta]\n", "[ibc.beta]\nclear_minutes = 1\n"));
     let _node = hostile.node();
     hostile.send(1);
     hostile.all_settled().await;
@@ -451,9 +454,8 @@ async fn h_events_that_are_kept_back_are_found_by_what_state_says() {
     hostile
         .world
         .until("they are found and brought", async || {
-            for network in ["alpha", "beta"] {
-                hostile.world.run(&["ibc", "clear", network, "transfer/channel-0"]);
-            }
+            // Nobody asks for what was sent from beta.
+            hostile.world.run(&["ibc", "clear", "alpha", "transfer/channel-0"]);
             hostile.received().await == [expected, expected]
         })
         .await;
@@ -471,6 +473,10 @@ async fn fails_in_the_middle(faults: Vec<Fault>) {
         hostile.send(2);
         // A connection that breaks off is counted nowhere.
         let is_counted = fault != Fault::Dead;
+        if fault == Fault::Mute {
+            let is_open = async || hostile.bad.iter().all(|bad| bad.stats().sockets > 0);
+            hostile.world.until("blocks are told of over WebSocket", is_open).await;
+        }
         hostile.set(&[fault]);
         let before: Vec<u64> = hostile.bad.iter().map(|bad| bad.stats().requests).collect();
         hostile.send(2);
@@ -482,13 +488,15 @@ async fn fails_in_the_middle(faults: Vec<Fault>) {
     }
 }
 
-/// Class (h), rules R6 and R10: an upstream that breaks off, babbles, or is of another chain.
+/// Class (h), rules R6 and R10: an upstream that breaks off, babbles, is of another chain, or has no more
+/// answers to give for a while.
 #[tokio::test(flavor = "multi_thread")]
 async fn r6_r10_an_upstream_that_dies_or_babbles_holds_nothing_up() {
     let another = Fault::tell("status", |_, told| {
         told["node_info"]["network"] = json!("other-1");
     });
-    fails_in_the_middle(vec![Fault::Dead, Fault::Garbage, another]).await;
+    let limited = Fault::RateLimited { retry_after: Some(Duration::from_secs(2)) };
+    fails_in_the_middle(vec![Fault::Dead, Fault::Garbage, another, limited]).await;
 }
 
 /// Class (h), rules R6 and R10: an upstream that takes questions and is silent, whose answer never ends, or

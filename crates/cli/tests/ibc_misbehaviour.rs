@@ -65,7 +65,7 @@ fn fork(told: &mut Value, key: &SigningKey) {
 }
 
 /// R1: a validator with more than two thirds of the power signs a second chain, which one upstream shows.
-/// Nothing of either is believed; the client on the other chain is frozen, and the chain that it is of
+/// Nothing of either is believed; its clients on two other chains are frozen, and the chain that they are of
 /// takes the evidence and throws the validator out.
 #[tokio::test(flavor = "multi_thread")]
 async fn r1_misbehaviour_freezes_clients_and_reaches_the_guilty_chain() {
@@ -76,8 +76,9 @@ async fn r1_misbehaviour_freezes_clients_and_reaches_the_guilty_chain() {
             plan
         }
     };
-    let world = World::start_with(with_two).await;
+    let world = World::start_named(&["alpha", "beta", "gamma"], with_two).await;
     world.create_path();
+    world.run(&["ibc", "path", "create", "gamma", "alpha"]);
     let alpha = &world.chains[0];
     let url = alpha.rpc().url();
     let liar = FaultyUpstream::start(url).await.unwrap();
@@ -102,12 +103,14 @@ async fn r1_misbehaviour_freezes_clients_and_reaches_the_guilty_chain() {
             fork(header, &key);
         }
     })]);
-    let is_frozen = async || {
-        let told = world.run(&["ibc", "client", "list", "beta"]);
-        let mut clients = told["clients"].as_array().unwrap().iter();
-        clients.any(|client| client["trouble"].as_str().is_some_and(|t| t.contains("frozen")))
-    };
-    world.until("the client of the forked chain is frozen", is_frozen).await;
+    for host in ["beta", "gamma"] {
+        let is_frozen = async || {
+            let told = world.run(&["ibc", "client", "list", host]);
+            let mut clients = told["clients"].as_array().unwrap().iter();
+            clients.any(|client| client["trouble"].as_str().is_some_and(|t| t.contains("frozen")))
+        };
+        world.until(&format!("the client on {host} is frozen"), is_frozen).await;
+    }
     let is_told = async || world.log().contains("evidence of misbehaviour was taken");
     world.until("a node takes the evidence", is_told).await;
     let is_out = async || {
@@ -118,4 +121,5 @@ async fn r1_misbehaviour_freezes_clients_and_reaches_the_guilty_chain() {
     let is_alarmed =
         async || world.log().lines().any(|l| l.contains("ALARM") && l.contains("misbehaviour"));
     world.until("an alarm tells of it", is_alarmed).await;
+    world.assert_supply_agrees().await;
 }

@@ -167,6 +167,7 @@ async fn fees_gas_and_accounts_are_seen_to() {
     // A node's index of transactions may come after its state.
     let has_paid = async || transactions_of(&world.chains[1], carol.address()).await > 0;
     world.until("the account that was funded has paid", has_paid).await;
+    world.assert_supply_agrees().await;
 }
 
 /// Another account pays the fees and lends its name, and nothing of the signer's own is spent.
@@ -212,4 +213,5 @@ async fn others_pay_and_lend_their_name() {
         let paid = paid_by(chain, granter.address()).await;
         assert!(paid.iter().any(|tx| contains(tx, "/cosmos.authz.v1beta1.MsgExec")), "{paid:#?}");
     }
+    world.assert_supply_agrees().await;
 }

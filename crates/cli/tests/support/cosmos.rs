@@ -2,6 +2,7 @@
 
 #![allow(dead_code)] // No test file uses all of it.
 
+use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use ibc_proto::{
     cosmos::{
         bank::v1beta1::{
@@ -9,7 +10,9 @@ use ibc_proto::{
             QueryTotalSupplyResponse,
         },
         base::{query::v1beta1::PageRequest, v1beta1::Coin},
+        tx::v1beta1::{TxBody, TxRaw},
     },
+    google::protobuf::Any,
     ibc::core::channel::v1::{
         QueryChannelClientStateRequest, QueryChannelClientStateResponse, QueryChannelsRequest,
         QueryChannelsResponse,
@@ -21,6 +24,7 @@ use postrider_ibc::{
     ChannelEndId,
     transfer::{Denom, escrow},
 };
+use prost::Message;
 use serde_json::{Value, json};
 use sha2::Digest;
 use std::{
@@ -151,6 +155,7 @@ roles = ["relay"]
         copy(&self.folder.path().join("data/keys"), &folder.join("data/keys"));
         let text = std::fs::read_to_string(self.config()).unwrap();
         let text = text
+            .replace("listen = \"127.0.0.1:", "listen = \"127.0.0.2:")
             .replace("signer = \"relayer\"", &format!("signer = \"{signer}\""))
             .replace("roles = [\"relay\"]", &format!("roles = [\"relay\"]\n{settings}"));
         let config = folder.join("postrider.toml");
@@ -368,6 +373,50 @@ pub(crate) async fn transactions_of(chain: &CosmosChain, address: &str) -> u64 {
     let query = format!("tx.fee_payer='{address}'");
     let told = chain.rpc().call("tx_search", json!({ "query": query })).await.unwrap();
     told["total_count"].as_str().unwrap().parse().unwrap()
+}
+
+/// What relayers' transactions did on a chain.
+#[derive(Debug, Default)]
+pub(crate) struct Brought {
+    /// Messages that bring a packet, its acknowledgement or its timeout, in transactions that succeeded.
+    pub(crate) messages: usize,
+    /// Those of them that changed something.
+    pub(crate) effective: usize,
+    /// Transactions that changed nothing of packets: all in them had been done, or they failed.
+    pub(crate) in_vain: u64,
+}
+
+/// What the transactions that an account paid for brought to a chain.
+pub(crate) async fn brought_by(chain: &CosmosChain, address: &str) -> Brought {
+    const MESSAGES: [&str; 3] = ["MsgRecvPacket", "MsgAcknowledgement", "MsgTimeout"];
+    const EVENTS: [&str; 3] = ["recv_packet", "acknowledge_packet", "timeout_packet"];
+    let mut brought = Brought::default();
+    for page in 1.. {
+        let query = format!("tx.fee_payer='{address}'");
+        let asked = json!({ "query": query, "per_page": "100", "page": page.to_string() });
+        // There is no page after the last.
+        let Ok(told) = chain.rpc().call("tx_search", asked).await else { break };
+        let transactions = told["txs"].as_array().cloned().unwrap_or_default();
+        for transaction in &transactions {
+            let raw = BASE64.decode(transaction["tx"].as_str().unwrap()).unwrap();
+            let raw = TxRaw::decode(&raw[..]).unwrap();
+            let body = TxBody::decode(&raw.body_bytes[..]).unwrap();
+            let ours = |any: &&Any| MESSAGES.iter().any(|name| any.type_url.ends_with(name));
+            let messages = body.messages.iter().filter(ours).count();
+            let events = transaction["tx_result"]["events"].as_array().cloned().unwrap_or_default();
+            let is_one = |event: &&Value| EVENTS.iter().any(|name| event["type"] == *name);
+            let effective = events.iter().filter(is_one).count();
+            brought.in_vain += u64::from(messages > 0 && effective == 0);
+            if transaction["tx_result"]["code"] == 0 {
+                brought.messages += messages;
+                brought.effective += effective;
+            }
+        }
+        if transactions.len() < 100 {
+            break;
+        }
+    }
+    brought
 }
 
 pub(crate) struct RunningNode(Child);

@@ -31,6 +31,8 @@ pub struct Stats {
     pub requests: u64,
     /// Calls by JSON-RPC method; each call of a batch is one.
     pub calls: BTreeMap<String, u64>,
+    /// WebSockets that were opened.
+    pub sockets: u64,
     /// Bytes of request bodies.
     pub request_bytes: u64,
     /// Bytes of answer bodies, without endless ones.

@@ -86,6 +86,10 @@ impl Shared {
         self.lock_stats().response_bytes += bytes;
     }
 
+    pub(super) fn count_socket(&self) {
+        self.lock_stats().sockets += 1;
+    }
+
     fn is_dead(&self) -> bool {
         self.faults.borrow().iter().any(|(_, fault)| *fault == Fault::Dead)
     }

@@ -38,6 +38,7 @@ pub(super) async fn open(shared: Arc<Shared>, mut request: Request) -> Response 
     }
     tokio::spawn(async move {
         let (Ok(near), Ok(far)) = (upgrade.await, answer.upgrade().await) else { return };
+        shared.count_socket();
         let (mut from_near, mut to_near) = tokio::io::split(TokioIo::new(near));
         let (mut from_far, mut to_far) = tokio::io::split(far);
         let up = tokio::io::copy(&mut from_near, &mut to_far);

@@ -176,7 +176,9 @@ impl Task {
         let mut batch = self.batch(None, tip, &anchor);
         let (network, channels) = (&*self.network, &*self.channels);
         let scope = Scope::default();
-        let look = (&anchor, FIRST_SEARCH);
+        let settings = self.context.config.ibc.get(&network.name);
+        let depth = settings.map_or(FIRST_SEARCH, |ibc| ibc.search_blocks.min(FIRST_SEARCH));
+        let look = (&anchor, depth);
         let Found { blocks, missing } =
             backlog::look(&self.context, network, channels, &scope, look).await?;
         if missing.is_empty() {

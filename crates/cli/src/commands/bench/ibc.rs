@@ -86,7 +86,8 @@ impl BenchIbc {
         let backlog = self.backlog(&mut bed, output).await?;
         let steady = self.steady(&mut bed, output).await?;
         let mode = if self.both { "both" } else { "one" };
-        let report = Report { benchmark: "ibc", mode, backlog, steady };
+        let path_seconds = Some(bed.path_seconds);
+        let report = Report { benchmark: "ibc", mode, path_seconds, backlog, steady };
         output.line(&format!("path created in {:.1} s", bed.path_seconds));
         for line in table(&[mode, "backlog", "steady"], &report.rows()) {
             output.line(&line);

@@ -70,7 +70,8 @@ impl BenchLayerZero {
         let backlog = self.backlog(&mut bed, output).await?;
         let steady = self.steady(&mut bed, output).await?;
         let mode = if self.batched { "batched" } else { "separate" };
-        let report = Report { benchmark: "layerzero", mode, backlog, steady };
+        let path_seconds = None;
+        let report = Report { benchmark: "layerzero", mode, path_seconds, backlog, steady };
         for line in table(&[mode, "backlog", "steady"], &report.rows()) {
             output.line(&line);
         }

@@ -9,6 +9,9 @@ pub(super) struct Report {
     /// Which benchmark, and in which mode.
     pub(super) benchmark: &'static str,
     pub(super) mode: &'static str,
+    /// How long it took to make what the messages travel on, where the benchmark makes that itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) path_seconds: Option<f64>,
     /// All messages sent before the node starts.
     pub(super) backlog: Phase,
     /// Messages sent at a steady rate to a node that runs.

@@ -169,6 +169,9 @@ pub struct Transfer {
     /// After how many seconds it comes back if it was not received.
     #[arg(long, default_value_t = 600)]
     timeout: u64,
+    /// At which height of the other network it comes back besides, with its revision, such as `1-2500`.
+    #[arg(long)]
+    timeout_height: Option<Height>,
     /// Words for the receiver.
     #[arg(long, default_value = "")]
     memo: String,
@@ -187,8 +190,10 @@ impl Transfer {
         })?;
         let now = UnixMillis::now().0;
         let until = now.saturating_add(self.timeout.saturating_mul(1000));
-        let timeout =
-            Timeout { height: Height::default(), nanoseconds: until.saturating_mul(1_000_000) };
+        let timeout = Timeout {
+            height: self.timeout_height.unwrap_or_default(),
+            nanoseconds: until.saturating_mul(1_000_000),
+        };
         let address = network.named_by(&key);
         let message = messages::transfer(
             &self.channel,
