@@ -12,14 +12,14 @@ use postrider_layerzero::{
     contracts::{EndpointV2, ReceiveUln302},
     wire::OptionsBuilder,
 };
-use postrider_message::{DutyKind, DutyState, Fact, Outcome, Reason};
+use postrider_message::{DutyKind, DutyState, Fact, MessageStatus, Outcome, Reason};
 use postrider_store::MessageDetail;
 use serde_json::{Value, json};
 use support::{
     Setup, World,
     actor::{
-        Packet, STRANGER, act, add_stranger, blocks_later, configure, count_events, detail, send,
-        uln_config,
+        Packet, STRANGER, act, add_stranger, blocks_later, configure, count_events, detail, employ,
+        send, uln_config,
     },
     assert_executed, until,
 };
@@ -285,4 +285,27 @@ async fn r5_confirmations_are_those_of_the_receive_side() {
         .collect();
     assert!(depths.iter().any(|depth| *depth >= deeper), "{depths:?}, {deeper} are asked for");
     assert_eq!(depths.len(), 2, "attested twice: {depths:?}");
+}
+
+/// A lower nonce that is another executor's work, and that nobody commits, does not stop ours: its commit is
+/// open to anyone. What that executor was paid for, executing it, stays undone.
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_that_another_executor_owes_open_the_way_for_ours() {
+    let world = World::started(Setup::default()).await;
+    let alpha = world.alpha();
+    // It charges nothing, and does nothing.
+    let idle = Address::repeat_byte(0xe8);
+    let _: Value =
+        alpha.rpc().call("anvil_setCode", json!([idle, "0x5f5f5260205ff3"])).await.unwrap();
+    let employ = async |executor: Address| employ(&world, executor).await;
+    employ(idle).await;
+    world.say("for the idle one").await;
+    Packet::proven(&world, 1).await;
+    employ(alpha.deployment().executor).await;
+    world.say("for us").await;
+    world.nodes[0].settled(1).await;
+    assert_eq!(world.beta().apps().read_mock_data().await.unwrap(), "for us");
+    assert_eq!(committed(&world).await, 2);
+    let first = detail(&world, 1).await.unwrap();
+    assert_ne!(first.row.standing.status, MessageStatus::Settled, "{first:?}");
 }

@@ -9,12 +9,14 @@ use crate::{
     peers::gather::sent_at,
     planning::{Planned, Planning},
 };
-use postrider_layerzero::{Action, Ahead, Deployment, Job, MessagePlan};
-use postrider_message::{Duty, DutyId, DutyState, LaneId, Message, UnixMillis};
-use postrider_store::{OpenMessage, StoreError};
+use postrider_layerzero::{Action, Ahead, Deployment, Job, MessagePlan, decode::text};
+use postrider_message::{
+    Duty, DutyId, DutyKind, DutyState, LaneId, Message, MessageId, MessageNonce, Reason, UnixMillis,
+};
+use postrider_store::{DutyMove, OpenMessage, StoreError};
 use postrider_verification::Shortfall;
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -194,6 +196,7 @@ impl Planner {
                 Action::Send(_) => {}
             }
         }
+        self.open_the_way(&moves, &owed, now).await?;
         let signed = self.attest(wanted, quorum, now).await?;
         moves.extend(signed.moves);
         self.context.store.move_duties(moves, now).await?;
@@ -237,6 +240,45 @@ impl Planner {
             }
         }
         Ok(sent)
+    }
+
+    /// The endpoint executes a nonce only once all lower ones are committed. Where one of those is another
+    /// executor's work and not done, its commit, which is open to anyone, is owed by us.
+    async fn open_the_way(
+        &self,
+        moves: &[DutyMove],
+        owed: &HashMap<DutyId, Owed<'_>>,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let Some(executor) = self.deployment.executor else { return Ok(()) };
+        let mut missing: BTreeMap<LaneId, BTreeSet<MessageNonce>> = BTreeMap::new();
+        for moved in moves {
+            let DutyState::Waiting(Reason::LowerNonceNotCommitted { nonce }) = &moved.to else {
+                continue;
+            };
+            let Some(owed) = owed.get(&moved.duty) else { continue };
+            missing.entry(owed.message.lane.id()).or_default().insert(*nonce);
+        }
+        for (lane, nonces) in missing {
+            let nonces: Vec<MessageNonce> = nonces.into_iter().collect();
+            let commit = |message: MessageId| Duty {
+                message,
+                kind: DutyKind::Commit,
+                part: 0,
+                network: self.network.name.clone(),
+                worker: text(executor),
+                state: DutyState::Waiting(Reason::AwaitingPlan),
+                attempts: 0,
+                not_before: now,
+            };
+            let found = self.context.store.proven_at(lane, &nonces).await?;
+            let new = self.context.store.owe(found.into_iter().map(commit).collect(), now).await?;
+            if new > 0 {
+                let network = &self.network.name;
+                tracing::info!(%network, %lane, ?nonces, "commits that others owe are made for those after");
+            }
+        }
+        Ok(())
     }
 
     async fn attest(

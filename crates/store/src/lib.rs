@@ -27,8 +27,8 @@ pub use types::{
 use alloy_primitives::B256;
 use async_trait::async_trait;
 use postrider_message::{
-    Alarm, BlockRef, Detail, DutyId, DutyKind, Height, Lane, LaneId, Message, MessageId,
-    MessageStatus, NetworkName, Reason, TxHash, UnixMillis,
+    Alarm, BlockRef, Detail, Duty, DutyId, DutyKind, Height, Lane, LaneId, Message, MessageId,
+    MessageNonce, MessageStatus, NetworkName, Reason, TxHash, UnixMillis,
 };
 use std::collections::HashSet;
 
@@ -260,6 +260,13 @@ pub trait Store: Send + Sync {
 
     /// Those of `messages` that are proven to be sent and whose payload is known.
     async fn with_payload(&self, messages: &[MessageId]) -> Result<HashSet<MessageId>>;
+
+    /// The messages that are proven to be sent with these numbers over a lane.
+    async fn proven_at(&self, lane: LaneId, nonces: &[MessageNonce]) -> Result<Vec<MessageId>>;
+
+    /// Owes duties beside those that were recorded with their messages, which are known; those that are
+    /// known stay as they are. Tells how many are new.
+    async fn owe(&self, duties: Vec<Duty>, at: UnixMillis) -> Result<usize>;
 
     /// Which kinds of duties there are towards `messages`, ended ones among them.
     async fn duty_kinds(&self, messages: &[MessageId]) -> Result<HashSet<(MessageId, DutyKind)>>;

@@ -17,6 +17,7 @@ use postrider_store::{MessageDetail, Store};
 use serde_json::{Value, json};
 
 sol! {
+    struct ExecutorConfig { uint32 maxMessageSize; address executor; }
     struct SetConfigParam { uint32 eid; uint32 configType; bytes config; }
     function setConfig(address oapp, address lib, SetConfigParam[] params) external;
 }
@@ -62,6 +63,17 @@ pub async fn configure(chain: &Chain, other: &Chain, library: Address, config: &
     let oapp = chain.deployment().oapp_mock;
     let call = setConfigCall { oapp, lib: library, params: vec![param] };
     act(chain, DEPLOYER, chain.deployment().endpoint, &call).await;
+}
+
+/// Has alpha's application pay another executor for what it sends to beta.
+pub async fn employ(world: &World, executor: Address) {
+    const EXECUTOR: u32 = 1;
+    let (alpha, eid) = (world.alpha(), world.beta().deployment().eid);
+    let config = ExecutorConfig { maxMessageSize: 10_000, executor };
+    let param = SetConfigParam { eid, configType: EXECUTOR, config: config.abi_encode().into() };
+    let (oapp, lib) = (alpha.deployment().oapp_mock, alpha.deployment().send_uln);
+    let call = setConfigCall { oapp, lib, params: vec![param] };
+    act(alpha, DEPLOYER, alpha.deployment().endpoint, &call).await;
 }
 
 /// A configuration with these DVNs of the chain.

@@ -77,6 +77,23 @@ pub(super) async fn add(
     Ok(added)
 }
 
+/// Adds those that are not known, and settles their messages; returns how many there are.
+pub(super) async fn owe(
+    conn: &mut SqliteConnection,
+    duties: &[Duty],
+    at: UnixMillis,
+) -> Result<usize> {
+    let added = add(conn, duties, at).await?;
+    let count = added.len();
+    let changes = Changes {
+        messages: added.values().copied().collect(),
+        duties: added.into_keys().collect(),
+        ..Changes::default()
+    };
+    settle::follow(conn, &changes, at).await?;
+    Ok(count)
+}
+
 /// Stores what can change about duties.
 pub(super) async fn save_all<'a>(
     conn: &mut SqliteConnection,

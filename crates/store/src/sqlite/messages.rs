@@ -4,7 +4,8 @@ use super::row::{self, CHUNK, be, bytes, get_hash, millis};
 use crate::{MAX_LOOK, Result};
 use alloy_primitives::B256;
 use postrider_message::{
-    BlockRef, Lane, LaneId, Message, MessageId, MessageStatus, NetworkName, UnixMillis,
+    BlockRef, Lane, LaneId, Message, MessageId, MessageNonce, MessageStatus, NetworkName,
+    UnixMillis,
 };
 use sqlx::{QueryBuilder, Sqlite, SqliteConnection};
 use std::collections::{HashMap, HashSet};
@@ -198,6 +199,29 @@ pub(super) async fn by_ids(
         query.push(")");
         for r in query.build().persistent(false).fetch_all(&mut *conn).await? {
             found.insert(get_hash(&r, "id")?, row::message(&r)?);
+        }
+    }
+    Ok(found)
+}
+
+/// The messages that are proven to be sent with these numbers over a lane.
+pub(super) async fn proven_at(
+    conn: &mut SqliteConnection,
+    lane: LaneId,
+    nonces: &[MessageNonce],
+) -> Result<Vec<MessageId>> {
+    let mut found = Vec::new();
+    for chunk in nonces.chunks(CHUNK) {
+        let mut query =
+            QueryBuilder::<Sqlite>::new("SELECT id FROM messages WHERE proven AND lane = ");
+        query.push_bind(bytes(lane.0)).push(" AND nonce IN (");
+        let mut list = query.separated(", ");
+        for nonce in chunk {
+            list.push_bind(be(nonce.0));
+        }
+        query.push(")");
+        for row in query.build().persistent(false).fetch_all(&mut *conn).await? {
+            found.push(get_hash(&row, "id")?);
         }
     }
     Ok(found)

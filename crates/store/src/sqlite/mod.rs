@@ -31,8 +31,8 @@ use crate::{
 use alloy_primitives::B256;
 use async_trait::async_trait;
 use postrider_message::{
-    Alarm, BlockRef, Detail, DutyId, DutyKind, Height, Lane, LaneId, Message, MessageId,
-    MessageStatus, NetworkName, Reason, TxHash, UnixMillis,
+    Alarm, BlockRef, Detail, Duty, DutyId, DutyKind, Height, Lane, LaneId, Message, MessageId,
+    MessageNonce, MessageStatus, NetworkName, Reason, TxHash, UnixMillis,
 };
 use sqlx::{
     ConnectOptions, Connection, Sqlite, SqlitePool, Transaction,
@@ -374,6 +374,14 @@ impl Store for SqliteStore {
 
     async fn with_payload(&self, messages: &[MessageId]) -> Result<HashSet<MessageId>> {
         snapshot!(self, clearing::with_payload, messages)
+    }
+
+    async fn proven_at(&self, lane: LaneId, nonces: &[MessageNonce]) -> Result<Vec<MessageId>> {
+        snapshot!(self, messages::proven_at, lane, nonces)
+    }
+
+    async fn owe(&self, duties: Vec<Duty>, at: UnixMillis) -> Result<usize> {
+        whole!(self, duties::owe, &duties, at)
     }
 
     async fn duty_kinds(&self, messages: &[MessageId]) -> Result<HashSet<(MessageId, DutyKind)>> {
