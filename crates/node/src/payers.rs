@@ -5,9 +5,9 @@ use postrider_layerzero::{MessagePlan, batch};
 use postrider_message::{DutyId, LaneId, Message};
 use postrider_store::StoreError;
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -15,6 +15,8 @@ use std::{
 /// What a step takes, before any was rehearsed: alone, and in a batch.
 const ALONE_GAS: u64 = 60_000;
 const BATCHED_GAS: u64 = 32_000;
+/// The most lanes of which it is remembered who paid last.
+const MAX_LANES: usize = 10_000;
 /// The share of a block that may be on its way, in hundredths: what is expected is not quite what is
 /// used, and a node forgets what a block has no place for.
 const BLOCK_SHARE: u64 = 98;
@@ -23,6 +25,8 @@ const BLOCK_SHARE: u64 = 98;
 /// they reach blocks in their order.
 pub struct Payers {
     all: Vec<Arc<Submitter>>,
+    /// Who paid for a lane last.
+    last: Mutex<HashMap<LaneId, usize>>,
     /// Gas that a step took in the last round; 0 before the first.
     step_gas: AtomicU64,
 }
@@ -40,11 +44,26 @@ impl Payers {
     /// These accounts; without any nothing is sent.
     #[must_use]
     pub fn new(all: Vec<Arc<Submitter>>) -> Self {
-        Self { all, step_gas: AtomicU64::new(0) }
+        Self { all, last: Mutex::default(), step_gas: AtomicU64::new(0) }
     }
 
-    /// The account that pays for a lane: always the same while it can pay, then another that can.
+    /// The account that pays for a lane: always the same while it can pay, then another that can. What the
+    /// first one has on its way is awaited, since only the transactions of one account keep their order.
     fn of(&self, lane: LaneId) -> Option<usize> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_busy = |index: &usize| self.all.get(*index).is_some_and(|payer| payer.is_busy());
+        if let Some(index) = last.get(&lane).copied().filter(is_busy) {
+            return Some(index);
+        }
+        let chosen = self.choose(lane)?;
+        if last.len() >= MAX_LANES {
+            last.clear();
+        }
+        last.insert(lane, chosen);
+        Some(chosen)
+    }
+
+    fn choose(&self, lane: LaneId) -> Option<usize> {
         let able: Vec<usize> =
             (0..self.all.len()).filter(|i| self.all.get(*i).is_some_and(|s| s.can_pay())).collect();
         let all: Vec<usize> = (0..self.all.len()).collect();

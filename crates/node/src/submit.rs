@@ -124,6 +124,12 @@ impl Submitter {
         self.network.config.max_in_flight.saturating_sub(self.flying.load(Ordering::Relaxed))
     }
 
+    /// Whether any transaction of it is on its way, as of the last look.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.flying.load(Ordering::Relaxed) > 0
+    }
+
     /// Gas that the transactions on their way are expected to use.
     #[must_use]
     pub fn flying_gas(&self) -> u64 {
